@@ -1,0 +1,274 @@
+//! Tasks: what a framework asked for, and the life of it.
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AgentId, ExecutorId, TaskId, UpdateId};
+use crate::resources::Resources;
+use crate::time::{Span, Timestamp};
+
+/// The states of Mesos v1, partition-aware always. The table is [`TaskState::may_become`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum TaskState {
+    /// Accepted by the master, not yet heard of from the agent.
+    Staging,
+    /// The agent prepares it (image, volumes, secrets).
+    Starting,
+    /// Its process runs.
+    Running,
+    /// It was asked to stop.
+    Killing,
+    /// It exited with 0.
+    Finished,
+    /// It exited otherwise, or could not be started.
+    Failed,
+    /// It was stopped on request.
+    Killed,
+    /// The request itself was wrong.
+    Error,
+    /// Nothing is known and nothing will be (kept for the vocabulary; mezzo prefers the precise ones below).
+    Lost,
+    /// It never reached an agent.
+    Dropped,
+    /// Its agent is unreachable; it may return.
+    Unreachable,
+    /// Its agent is here and has it no longer.
+    Gone,
+    /// An operator declared its agent gone for good.
+    GoneByOperator,
+    /// Nobody knows it.
+    Unknown,
+}
+
+impl TaskState {
+    /// Every state.
+    pub const ALL: [TaskState; 14] = [
+        TaskState::Staging,
+        TaskState::Starting,
+        TaskState::Running,
+        TaskState::Killing,
+        TaskState::Finished,
+        TaskState::Failed,
+        TaskState::Killed,
+        TaskState::Error,
+        TaskState::Lost,
+        TaskState::Dropped,
+        TaskState::Unreachable,
+        TaskState::Gone,
+        TaskState::GoneByOperator,
+        TaskState::Unknown,
+    ];
+
+    /// Whether nothing follows. Unreachable and Unknown are not terminal: such a task may run.
+    pub fn is_terminal(self) -> bool {
+        match self {
+            TaskState::Finished
+            | TaskState::Failed
+            | TaskState::Killed
+            | TaskState::Error
+            | TaskState::Lost
+            | TaskState::Dropped
+            | TaskState::Gone
+            | TaskState::GoneByOperator => true,
+            TaskState::Staging
+            | TaskState::Starting
+            | TaskState::Running
+            | TaskState::Killing
+            | TaskState::Unreachable
+            | TaskState::Unknown => false,
+        }
+    }
+
+    /// The transition table. Repeating a state is allowed where a status may carry news (health, readiness).
+    pub fn may_become(self, next: TaskState) -> bool {
+        use TaskState::{Error, GoneByOperator, Killing, Running, Staging, Starting, Unknown, Unreachable};
+        match (self, next) {
+            (from, _) if from.is_terminal() => false,
+            (_, Unknown | Staging) => false,
+            (Staging, Error) => true,
+            (_, Error) => false,
+            (Staging | Unknown, _) => true,
+            (Starting, Starting) | (Running, Running) | (Killing, Killing) => true,
+            (Starting, Running | Killing) | (Running, Killing) => true,
+            (Running | Killing, Starting) | (Killing, Running) => false,
+            (Starting | Running | Killing, Unreachable) => true,
+            (Unreachable, Starting | Running | Killing) => true,
+            (Unreachable, Unreachable) => false,
+            (_, GoneByOperator) => true,
+            (_, end) => end.is_terminal(),
+        }
+    }
+}
+
+/// Why a task is in its state (numbers of the Mesos v1 API).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs)]
+pub enum Reason {
+    ExecutorTerminated = 1,
+    FrameworkRemoved = 3,
+    InvalidOffers = 6,
+    MasterDisconnected = 7,
+    ContainerLimitationMemory = 8,
+    Reconciliation = 9,
+    AgentDisconnected = 10,
+    AgentRemoved = 11,
+    AgentRestarted = 12,
+    AgentUnknown = 13,
+    TaskInvalid = 14,
+    TaskUnauthorized = 15,
+    TaskUnknown = 16,
+    ContainerLimitation = 19,
+    ContainerLimitationDisk = 20,
+    ContainerLaunchFailed = 21,
+    ExecutorRegistrationTimeout = 23,
+    ExecutorReregistrationTimeout = 24,
+    TaskGroupInvalid = 25,
+    TaskGroupUnauthorized = 26,
+    TaskCheckStatusUpdated = 28,
+    TaskHealthCheckStatusUpdated = 29,
+    TaskKilledDuringLaunch = 30,
+    AgentRemovedByOperator = 31,
+    AgentReregistered = 32,
+    MaxCompletionTimeReached = 33,
+    AgentDraining = 34,
+}
+
+/// Who says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs)]
+pub enum Source {
+    Master,
+    Agent,
+    Executor,
+}
+
+/// State, reason and source of a task at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskStatus {
+    /// Whose.
+    pub task_id: TaskId,
+    /// The state.
+    pub state: TaskState,
+    /// Why, if there is more to say than the state.
+    pub reason: Option<Reason>,
+    /// Who says so.
+    pub source: Source,
+    /// In words.
+    pub message: String,
+    /// Where the task is or was.
+    pub agent_id: Option<AgentId>,
+    /// Its pod's executor.
+    pub executor_id: Option<ExecutorId>,
+    /// Present if it must be acknowledged.
+    pub uuid: Option<UpdateId>,
+    /// What the health check says, if there is one and it has spoken.
+    pub healthy: Option<bool>,
+    /// What the readiness check says, if there is one and it has spoken.
+    pub ready: Option<bool>,
+    /// When.
+    pub timestamp: Timestamp,
+}
+
+/// Bytes of the framework's, passed on untouched: a `mesos.v1.TaskInfo` or `ExecutorInfo`.
+pub type Payload = Arc<[u8]>;
+
+/// What master and agent check of a task; the rest is its payload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskHead {
+    /// Its id.
+    pub task_id: TaskId,
+    /// Its name, for people.
+    pub name: String,
+    /// Where it is to run.
+    pub agent_id: AgentId,
+    /// What it takes.
+    pub resources: Resources,
+    /// How others find it.
+    pub discovery: Option<Discovery>,
+    /// How long it has between SIGTERM and SIGKILL, if it says so.
+    pub kill_grace: Option<Span>,
+    /// State keys of its secrets (all begin with `secret/`).
+    pub secrets: Vec<String>,
+    /// Whether it asks for privileges.
+    pub privileged: bool,
+}
+
+/// How others find a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discovery {
+    /// The name; `<name>.<framework>.mezzo` leads to its ports through the gateway.
+    pub name: String,
+    /// Its ports.
+    pub ports: Vec<DiscoveryPort>,
+}
+
+/// One port by which a task is found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiscoveryPort {
+    /// The number on the agent's address.
+    pub number: u16,
+    /// Its name.
+    pub name: String,
+    /// Whether the gateway passes TLS through to it.
+    pub external: bool,
+}
+
+/// A task as launched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// What is checked.
+    pub head: TaskHead,
+    /// What is passed on.
+    pub payload: Payload,
+}
+
+/// Tasks of one instance placed together, under one executor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// The executor; fresh for every pod launched.
+    pub executor_id: ExecutorId,
+    /// `mesos.v1.ExecutorInfo`; empty if a single task was launched without one.
+    pub executor: Payload,
+    /// What the executor itself takes.
+    pub executor_resources: Resources,
+    /// At least one.
+    pub tasks: Vec<Task>,
+}
+
+impl Pod {
+    /// What the whole pod takes.
+    pub fn resources(&self) -> Resources {
+        let mut sum = self.executor_resources.clone();
+        for task in &self.tasks {
+            sum.add(&task.head.resources);
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_states_are_final() {
+        for from in TaskState::ALL.into_iter().filter(|state| state.is_terminal()) {
+            for next in TaskState::ALL {
+                assert!(!from.may_become(next), "{from:?} -> {next:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unreachable_task_may_return_and_a_running_one_does_not_start_again() {
+        assert!(TaskState::Unreachable.may_become(TaskState::Running));
+        assert!(TaskState::Running.may_become(TaskState::Unreachable));
+        assert!(!TaskState::Running.may_become(TaskState::Starting));
+        assert!(TaskState::Running.may_become(TaskState::Running), "readiness and health ride on a repeated state");
+        assert!(!TaskState::Running.may_become(TaskState::Error));
+        assert!(!TaskState::Running.may_become(TaskState::Staging));
+    }
+}
