@@ -1,1 +1,90 @@
-//! To and from `model`.
+//! To and from `model`. Exhaustive at the edge: what does not fit is refused with the path of the field at fault; nothing
+//! becomes a silent default unless the Mesos v1 API says so.
+
+pub mod call;
+pub mod event;
+pub mod link;
+pub mod resources;
+pub mod task;
+
+use model::{AgentId, ExecutorId, FrameworkId, OfferId, Refusal, RoleName, TaskId};
+
+/// A peer's message does not fit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path} {problem}")]
+pub struct FieldError {
+    /// Where, e.g. `accept.operations[0].launch.task_infos[1].resources[2].scalar.value`.
+    pub path: String,
+    /// What is wrong, to be read after the path.
+    pub problem: String,
+}
+
+impl FieldError {
+    /// A field and what is wrong with it.
+    pub fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { path: path.into(), problem: problem.into() }
+    }
+    /// A field that must be there and is not.
+    pub fn missing(path: impl Into<String>) -> Self {
+        Self::new(path, "is missing")
+    }
+    /// An enumeration value nobody here knows.
+    pub fn unknown(path: impl Into<String>, number: i32) -> Self {
+        Self::new(path, format!("has the unknown value {number}"))
+    }
+    /// The same error seen from one level up.
+    #[must_use]
+    pub fn within(mut self, prefix: &str) -> Self {
+        self.path = if prefix.is_empty() { self.path } else { format!("{prefix}.{}", self.path) };
+        self
+    }
+}
+
+impl From<FieldError> for Refusal {
+    fn from(error: FieldError) -> Refusal {
+        Refusal::new("WIR0001", format!("the message is malformed: {error}"), "correct the field and send it again")
+            .at(error.path)
+    }
+}
+
+/// A refusal on the wire.
+pub fn refusal_to_wire(refusal: &Refusal) -> crate::mezzo::v1::Refusal {
+    crate::mezzo::v1::Refusal {
+        code: refusal.code.clone(),
+        message: refusal.message.clone(),
+        next_step: refusal.next_step.clone(),
+        field: refusal.field.clone(),
+    }
+}
+
+/// A refusal from the wire.
+pub fn refusal_from_wire(refusal: crate::mezzo::v1::Refusal) -> Refusal {
+    Refusal { code: refusal.code, message: refusal.message, next_step: refusal.next_step, field: refusal.field }
+}
+
+macro_rules! id_readers {
+    ($($name:ident: $type:ident;)*) => {$(
+        pub(crate) fn $name(text: &str, path: &str) -> Result<$type, FieldError> {
+            $type::new(text).map_err(|error| FieldError::new(path, error.to_string()))
+        }
+    )*};
+}
+id_readers! {
+    agent_id: AgentId;
+    executor_id: ExecutorId;
+    framework_id: FrameworkId;
+    offer_id: OfferId;
+    task_id: TaskId;
+    role_name: RoleName;
+}
+
+/// Seconds as Mesos sends them, to milliseconds; negative and non-finite ones are `None`.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bounded just before
+pub(crate) fn millis_from_seconds(seconds: f64) -> Option<u64> {
+    (seconds.is_finite() && seconds >= 0.0).then(|| (seconds.min(9.0e12) * 1000.0).round() as u64)
+}
+/// Milliseconds to seconds as Mesos sends them.
+#[allow(clippy::cast_precision_loss)] // exact to 2^53 ms, which is 285,000 years
+pub(crate) fn seconds_from_millis(millis: u64) -> f64 {
+    millis as f64 / 1000.0
+}

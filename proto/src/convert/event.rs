@@ -1,0 +1,160 @@
+//! Scheduler events.
+use std::collections::BTreeMap;
+
+use model::call::{Offer, SchedulerEvent};
+
+use super::{FieldError, agent_id, executor_id, framework_id, offer_id, resources, role_name, task};
+use crate::mesos::v1 as wire;
+use crate::mezzo::v1::OfferExtension;
+use wire::scheduler as sched;
+use wire::scheduler::event::Type as EventType;
+
+/// Mesos' heartbeat, which its clients expect.
+pub const HEARTBEAT_SECONDS: f64 = 15.0;
+
+/// An event to the wire. `master` goes into SUBSCRIBED.
+pub fn to_wire(event: &SchedulerEvent, master: Option<&wire::MasterInfo>) -> sched::Event {
+    let mut out = sched::Event::default();
+    let kind = match event {
+        SchedulerEvent::Subscribed { framework_id } => {
+            out.subscribed = Some(sched::event::Subscribed {
+                framework_id: wire::FrameworkId { value: framework_id.to_string() },
+                heartbeat_interval_seconds: Some(HEARTBEAT_SECONDS),
+                master_info: master.cloned(),
+            });
+            EventType::Subscribed
+        }
+        SchedulerEvent::Offers(offers) => {
+            out.offers = Some(sched::event::Offers { offers: offers.iter().map(offer_to_wire).collect() });
+            EventType::Offers
+        }
+        SchedulerEvent::Rescind(id) => {
+            out.rescind = Some(sched::event::Rescind { offer_id: wire::OfferId { value: id.to_string() } });
+            EventType::Rescind
+        }
+        SchedulerEvent::Update(status) => {
+            out.update = Some(sched::event::Update { status: task::status_to_wire(status) });
+            EventType::Update
+        }
+        SchedulerEvent::Failure { agent_id, executor_id } => {
+            out.failure = Some(sched::event::Failure {
+                agent_id: Some(wire::AgentId { value: agent_id.to_string() }),
+                executor_id: executor_id.as_ref().map(|id| wire::ExecutorId { value: id.to_string() }),
+                status: executor_id.as_ref().map(|_| -1),
+            });
+            EventType::Failure
+        }
+        SchedulerEvent::Error(message) => {
+            out.error = Some(sched::event::Error { message: message.clone() });
+            EventType::Error
+        }
+    };
+    out.r#type = Some(kind.into());
+    out
+}
+
+/// The heartbeat, which has no meaning but "alive".
+pub fn heartbeat() -> sched::Event {
+    sched::Event { r#type: Some(EventType::Heartbeat.into()), ..sched::Event::default() }
+}
+
+fn offer_to_wire(offer: &Offer) -> wire::Offer {
+    let attributes = offer.attributes.iter().map(|(name, text)| wire::Attribute {
+        name: name.clone(),
+        r#type: wire::value::Type::Text.into(),
+        text: Some(wire::value::Text { value: text.clone() }),
+        ..wire::Attribute::default()
+    });
+    let domain = (!offer.region.is_empty() || !offer.zone.is_empty()).then(|| wire::DomainInfo {
+        fault_domain: Some(wire::domain_info::FaultDomain {
+            region: wire::domain_info::fault_domain::RegionInfo { name: offer.region.clone() },
+            zone: wire::domain_info::fault_domain::ZoneInfo { name: offer.zone.clone() },
+        }),
+    });
+    wire::Offer {
+        id: wire::OfferId { value: offer.id.to_string() },
+        framework_id: wire::FrameworkId { value: offer.framework_id.to_string() },
+        agent_id: wire::AgentId { value: offer.agent_id.to_string() },
+        hostname: offer.agent_name.clone(),
+        resources: resources::to_wire_allocated(&offer.resources, Some(&offer.role)),
+        attributes: attributes.collect(),
+        allocation_info: Some(wire::resource::AllocationInfo { role: Some(offer.role.to_string()) }),
+        domain,
+        mezzo: Some(OfferExtension { address: offer.address.clone(), pod_subnet: offer.pod_subnet.clone() }),
+        ..wire::Offer::default()
+    }
+}
+
+/// An event from the wire; `None` for heartbeats and for kinds that clients must ignore.
+///
+/// # Errors
+/// Names the field that does not fit.
+pub fn from_wire(event: &sched::Event) -> Result<Option<SchedulerEvent>, FieldError> {
+    let Some(kind) = event.r#type.and_then(|number| EventType::try_from(number).ok()) else { return Ok(None) };
+    let missing = |name: &str| FieldError::missing(name);
+    Ok(Some(match kind {
+        EventType::Subscribed => {
+            let subscribed = event.subscribed.as_ref().ok_or_else(|| missing("subscribed"))?;
+            let framework_id = framework_id(&subscribed.framework_id.value, "subscribed.framework_id")?;
+            SchedulerEvent::Subscribed { framework_id }
+        }
+        EventType::Offers => {
+            let offers = event.offers.as_ref().ok_or_else(|| missing("offers"))?;
+            let read = |(i, offer)| {
+                offer_from_wire(offer).map_err(|error: FieldError| error.within(&format!("offers.offers[{i}]")))
+            };
+            SchedulerEvent::Offers(offers.offers.iter().enumerate().map(read).collect::<Result<_, _>>()?)
+        }
+        EventType::Rescind => {
+            let rescind = event.rescind.as_ref().ok_or_else(|| missing("rescind"))?;
+            SchedulerEvent::Rescind(offer_id(&rescind.offer_id.value, "rescind.offer_id")?)
+        }
+        EventType::Update => {
+            let update = event.update.as_ref().ok_or_else(|| missing("update"))?;
+            SchedulerEvent::Update(task::status_from_wire(&update.status).map_err(|error| error.within("update"))?)
+        }
+        EventType::Failure => {
+            let failure = event.failure.as_ref().ok_or_else(|| missing("failure"))?;
+            let agent = failure.agent_id.as_ref().ok_or_else(|| missing("failure.agent_id"))?;
+            let executor = failure.executor_id.as_ref();
+            SchedulerEvent::Failure {
+                agent_id: agent_id(&agent.value, "failure.agent_id")?,
+                executor_id: executor.map(|id| executor_id(&id.value, "failure.executor_id")).transpose()?,
+            }
+        }
+        EventType::Error => {
+            let error = event.error.as_ref().ok_or_else(|| missing("error"))?;
+            SchedulerEvent::Error(error.message.clone())
+        }
+        EventType::Unknown
+        | EventType::Heartbeat
+        | EventType::Message
+        | EventType::InverseOffers
+        | EventType::RescindInverseOffer
+        | EventType::UpdateOperationStatus => return Ok(None),
+    }))
+}
+
+fn offer_from_wire(offer: &wire::Offer) -> Result<Offer, FieldError> {
+    let role = offer.allocation_info.as_ref().and_then(|info| info.role.as_deref()).unwrap_or("*");
+    let domain = offer.domain.as_ref().and_then(|domain| domain.fault_domain.as_ref());
+    let extension = offer.mezzo.clone().unwrap_or_default();
+    let attributes: BTreeMap<String, String> = offer
+        .attributes
+        .iter()
+        .filter_map(|attribute| Some((attribute.name.clone(), attribute.text.as_ref()?.value.clone())))
+        .collect();
+    Ok(Offer {
+        id: offer_id(&offer.id.value, "id")?,
+        framework_id: framework_id(&offer.framework_id.value, "framework_id")?,
+        role: role_name(role, "allocation_info.role")?,
+        agent_id: agent_id(&offer.agent_id.value, "agent_id")?,
+        agent_name: offer.hostname.clone(),
+        address: extension.address,
+        resources: resources::from_wire(&offer.resources)?,
+        attributes,
+        region: domain.map(|domain| domain.region.name.clone()).unwrap_or_default(),
+        zone: domain.map(|domain| domain.zone.name.clone()).unwrap_or_default(),
+        pod_subnet: extension.pod_subnet,
+    })
+}
