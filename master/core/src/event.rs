@@ -1,0 +1,58 @@
+//! What the core is told. The shell authenticates and decodes; it decides nothing.
+use model::call::Call;
+use model::link::FromAgent;
+use model::{Principal, RoleName};
+
+/// One connection, of a framework or an agent. Chosen by the shell, never used twice by one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// One request of an operator that waits for an answer. Chosen by the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// A change to a framework's own key-value state. The master never looks into values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateWrite {
+    /// Which entry.
+    pub key: String,
+    /// `None` deletes.
+    pub value: Option<Vec<u8>>,
+}
+
+/// What may happen to a master.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A scheduler connected with a certificate of this principal.
+    FrameworkOpened { session: SessionId, principal: Principal },
+    /// It said something. The writes are persisted whether or not the call is refused, unless they are themselves
+    /// refused: then the call is not looked at. `FrameworkInfo::principal` inside a call is ignored: the session's counts.
+    FrameworkCalled { session: SessionId, sequence: u64, call: Option<Call>, writes: Vec<StateWrite>, read_state: bool },
+    /// Its stream ended (for whatever reason; also after `Command::CloseFramework`).
+    FrameworkClosed { session: SessionId },
+    /// An agent connected; the name is the one in its certificate.
+    AgentOpened { session: SessionId, name: String },
+    /// It said something.
+    AgentSaid { session: SessionId, message: FromAgent },
+    /// Its stream ended (for whatever reason; also after `Command::CloseAgent`).
+    AgentClosed { session: SessionId },
+    /// The answer to `Command::ScheduleAllocation`: the shell coalesces and may wait a few milliseconds.
+    AllocationDue,
+    /// The time of the last `Command::SetTimer` has come.
+    Tick,
+    /// This batch and all before it are durable.
+    Persisted { batch: u64 },
+    /// An operator asks for a change. Reads never come here: they are answered from the views.
+    Asked { request: RequestId, ask: OperatorRequest },
+}
+
+/// What an operator may have changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OperatorRequest {
+    /// Ends a framework, given by id or name.
+    Teardown { framework: String },
+    /// Sets a role's weight in thousandths.
+    SetWeight { role: RoleName, weight_milli: u64 },
+    /// Declares an agent, given by id or name, gone for good. It must not be connected.
+    MarkAgentGone { agent: String },
+}

@@ -1,0 +1,55 @@
+//! Bounds of everything a peer can make the master keep or do, with their arithmetic.
+use model::Span;
+
+/// 16,384 agents: a /8 of pod addresses cut into /22.
+pub const AGENTS_MAX: usize = 16_384;
+/// Frameworks alive at once.
+pub const FRAMEWORKS_MAX: usize = 4_096;
+/// Ids of ended frameworks that are still refused by name; older ones are refused as unknown.
+pub const TORN_DOWN_MAX: usize = 1_024;
+/// Sessions that are open but have not yet subscribed or registered: each costs a socket of the shell's.
+pub const SESSIONS_MAX: usize = 32_768;
+/// Roles of one framework.
+pub const ROLES_PER_FRAMEWORK_MAX: usize = 64;
+/// Tasks alive per framework; with 4,096 frameworks no practical bound on the pool.
+pub const TASKS_PER_FRAMEWORK_MAX: usize = 100_000;
+/// Tasks one agent may report or run.
+pub const TASKS_PER_AGENT_MAX: usize = 4_096;
+/// Tasks of one pod.
+pub const TASKS_PER_POD_MAX: usize = 64;
+/// Ended tasks remembered per framework, so that their ids are not launched again and late agents are told to kill them.
+pub const REMEMBERED_TASKS_PER_FRAMEWORK_MAX: usize = 10_000;
+/// Offers named in one call: one per agent would be usual, an accept takes those of one agent.
+pub const OFFERS_PER_CALL_MAX: usize = 1_024;
+/// Operations of one accept.
+pub const OPERATIONS_PER_ACCEPT_MAX: usize = 256;
+/// Tasks named in one reconciliation.
+pub const RECONCILE_TASKS_MAX: usize = 100_000;
+/// Titles (reservations and volumes) on one agent: each is sent to the agent with every change of any.
+pub const HOLDINGS_PER_AGENT_MAX: usize = 512;
+/// Outstanding offers of one framework: slow frameworks must not own the pool's memory.
+pub const OFFERS_PER_FRAMEWORK_MAX: usize = 16_384;
+/// Filters kept per framework, role and agent; more are merged into the newest.
+pub const FILTERS_PER_TRIPLE_MAX: usize = 8;
+/// The longest filter: 365 days, as in Mesos.
+pub const REFUSE_MAX: Span = Span::seconds(365 * 24 * 3600);
+/// Agents looked at in one allocation step: with 1,000 frameworks per agent looked at, 64,000 comparisons, a few ms.
+pub const AGENTS_PER_ALLOCATION: usize = 64;
+/// Timers fired in one step.
+pub const TIMERS_PER_STEP: usize = 256;
+/// Agents told of their peers in one step.
+pub const PEERS_PER_STEP: usize = 64;
+/// Commands held back for the disk. At 1 KiB each 64 MiB; more means the disk stands still, and calls are refused.
+pub const HELD_COMMANDS_MAX: usize = 65_536;
+/// State writes of one call.
+pub const WRITES_PER_CALL_MAX: usize = 256;
+/// Length of a state key in bytes.
+pub const STATE_KEY_BYTES_MAX: usize = 512;
+/// One state value: what the wire carries in one message.
+pub const STATE_VALUE_BYTES_MAX: usize = 1024 * 1024;
+/// All state of one framework.
+pub const STATE_BYTES_PER_FRAMEWORK_MAX: u64 = 64 * 1024 * 1024;
+/// The heaviest role: a thousand times the lightest sensible one.
+pub const WEIGHT_MILLI_MAX: u64 = 1_000_000;
+/// Reasons for withholding told per allocation step, so that explanations never cost more than decisions.
+pub const WITHHELD_PER_STEP_MAX: usize = 256;

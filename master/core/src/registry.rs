@@ -1,0 +1,130 @@
+//! What the master persists: facts that nobody can tell it again. Records are changes; applying them is pure, so that the
+//! disk, the running master and the simulator agree on what they mean.
+//!
+//! Tasks and offers are not here: agents come back with their tasks, and offers die with the epoch.
+use std::collections::BTreeMap;
+
+use model::call::FrameworkInfo;
+use model::{AgentId, FrameworkId, Resources, RoleName, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// The pool itself. Written by the shell at initialization and at every start, where the epoch rises by one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Prefix of every id the master gives.
+    pub master_id: String,
+    /// The pool's name.
+    pub name: String,
+    /// This mastership. Nobody obeys an older one.
+    pub epoch: u64,
+    /// Agents' subnets are cut from this CIDR.
+    pub pod_range: String,
+    /// Length of an agent's subnet's prefix.
+    pub pod_prefix_length: u8,
+}
+
+/// An agent that was admitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentRecord {
+    /// Its id.
+    pub id: AgentId,
+    /// Its host name.
+    pub name: String,
+    /// Its address when it last registered.
+    pub address: String,
+    /// The subnet leased to it; never changes.
+    pub pod_subnet: String,
+    /// Declared gone by an operator; never comes back.
+    pub gone: bool,
+    /// Set while it is unreachable.
+    pub unreachable_since: Option<Timestamp>,
+    /// Rises with every change of `holdings`; zero: the master never decided any.
+    pub holdings_generation: u64,
+    /// Reservations and volumes as the master last decided them.
+    pub holdings: Resources,
+}
+
+/// A framework that subscribed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameworkRecord {
+    /// Its id.
+    pub id: FrameworkId,
+    /// What it last said of itself (with its id and its proven principal).
+    pub info: FrameworkInfo,
+    /// It ended; its id is never used again.
+    pub torn_down: bool,
+}
+
+/// One change. Format versions are added by the shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// Adds or replaces.
+    Agent(AgentRecord),
+    /// Adds or replaces.
+    Framework(FrameworkRecord),
+    /// Forgets a framework that was torn down long ago.
+    ForgetFramework(FrameworkId),
+    /// Writes or deletes one entry of a framework's state.
+    State { framework_id: FrameworkId, key: String, value: Option<Vec<u8>> },
+    /// Deletes all state of a framework, secrets included.
+    DropState(FrameworkId),
+    /// Sets a role's weight.
+    Weight { role: RoleName, weight_milli: u64 },
+}
+
+/// What a master starts with. The values of frameworks' state stay on disk: the core needs keys and sizes only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrySnapshot {
+    /// The pool.
+    pub pool: Pool,
+    /// Every agent admitted.
+    pub agents: BTreeMap<AgentId, AgentRecord>,
+    /// Every framework, and those torn down that are not yet forgotten.
+    pub frameworks: BTreeMap<FrameworkId, FrameworkRecord>,
+    /// Sizes in bytes of the values of frameworks' state.
+    pub state_sizes: BTreeMap<FrameworkId, BTreeMap<String, u64>>,
+    /// Weights that differ from one.
+    pub weights: BTreeMap<RoleName, u64>,
+}
+
+impl RegistrySnapshot {
+    /// A pool in which nothing has happened yet.
+    pub fn empty(pool: Pool) -> Self {
+        Self {
+            pool,
+            agents: BTreeMap::new(),
+            frameworks: BTreeMap::new(),
+            state_sizes: BTreeMap::new(),
+            weights: BTreeMap::new(),
+        }
+    }
+    /// Applies one change.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Agent(agent) => {
+                self.agents.insert(agent.id.clone(), agent.clone());
+            }
+            Record::Framework(framework) => {
+                self.frameworks.insert(framework.id.clone(), framework.clone());
+            }
+            Record::ForgetFramework(id) => {
+                self.frameworks.remove(id);
+            }
+            Record::State { framework_id, key, value: Some(value) } => {
+                let size = u64::try_from(value.len()).expect("a length fits 64 bits");
+                self.state_sizes.entry(framework_id.clone()).or_default().insert(key.clone(), size);
+            }
+            Record::State { framework_id, key, value: None } => {
+                if let Some(entries) = self.state_sizes.get_mut(framework_id) {
+                    entries.remove(key);
+                }
+            }
+            Record::DropState(id) => {
+                self.state_sizes.remove(id);
+            }
+            Record::Weight { role, weight_milli } => {
+                self.weights.insert(role.clone(), *weight_milli);
+            }
+        }
+    }
+}
