@@ -1,1 +1,23 @@
-//! Placeholder.
+//! What a framework is built with: say what should run ([`spec`]), and how the parts only known at launch are rendered,
+//! probed and acted on ([`Framework`]); the rest (master connection, plans, offers, recovery, state, HTTP API) is here.
+//!
+//! ```ignore
+//! let sdk = Sdk::new(Config::from_environment()?)?;
+//! let framework = MyFramework { handle: sdk.handle() };
+//! sdk.run(framework, daemon::shutdown::signal()).await?;
+//! ```
+//! `core/` decides; this crate does. Read `framework.rs` first, then `engine.rs`.
+#![warn(missing_docs)]
+
+pub mod config;
+pub mod framework;
+pub mod handle;
+pub mod state;
+
+pub use config::{Config, ConfigError};
+pub use framework::{
+    ActionRequest, Framework, PodInstance, ProbeRequest, Progress, RenderedFile, RenderedPod, RenderedTask,
+};
+pub use framework_core::{plan, spec, view};
+pub use handle::Handle;
+pub use state::{StateError, StateStore};

@@ -1,0 +1,5 @@
+//! Plans at work: their views for people, the order of their members.
+pub mod strategy;
+pub mod view;
+
+pub use view::{PhaseView, PlanView, Status, StepView};

@@ -1,0 +1,129 @@
+//! How a framework (and the HTTP API) speaks to its running scheduler.
+use std::sync::Arc;
+
+use framework_core::plan::PlanView;
+use framework_core::spec::{InstanceName, ServiceSpec};
+use framework_core::view::ServiceView;
+use model::Refusal;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::state::StateStore;
+
+/// Cheap to clone; works before the scheduler is connected (calls that change something wait for the connection).
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(crate) requests: mpsc::Sender<Request>,
+    pub(crate) published: watch::Receiver<Arc<Published>>,
+    pub(crate) state: StateStore,
+}
+
+/// What the scheduler shows to the outside after every step.
+#[derive(Debug, Clone, Default)]
+pub struct Published {
+    /// Whether there is a session with the master.
+    pub is_connected: bool,
+    /// The framework's id, once it has one.
+    pub framework_id: Option<model::FrameworkId>,
+    /// The stored target.
+    pub target: Option<Arc<ServiceSpec>>,
+    /// Instances and tasks.
+    pub view: Arc<ServiceView>,
+    /// Plans.
+    pub plans: Arc<Vec<PlanView>>,
+}
+
+pub(crate) type Reply = oneshot::Sender<Result<(), Refusal>>;
+
+/// What is asked of the scheduler.
+#[derive(Debug)]
+pub(crate) enum Request {
+    SetTarget { spec: Box<ServiceSpec>, reply: Reply },
+    PausePlan { plan: String, reply: Reply },
+    ResumePlan { plan: String, reply: Reply },
+    RestartPlan { plan: String, reply: Reply },
+    RestartPod { instance: InstanceName, reply: Reply },
+    ReplacePod { instance: InstanceName, reply: Reply },
+    Uninstall { reply: Reply },
+    Write { writes: Vec<(String, Option<Vec<u8>>)>, reply: Reply },
+}
+
+impl Handle {
+    /// The framework's state.
+    pub fn state(&self) -> &StateStore {
+        &self.state
+    }
+    /// Instances and tasks as of now.
+    pub fn view(&self) -> Arc<ServiceView> {
+        self.published.borrow().view.clone()
+    }
+    /// Plans as of now.
+    pub fn plans(&self) -> Arc<Vec<PlanView>> {
+        self.published.borrow().plans.clone()
+    }
+    /// The stored target, once there is one.
+    pub fn target(&self) -> Option<Arc<ServiceSpec>> {
+        self.published.borrow().target.clone()
+    }
+    /// Everything at once, and a way to wait for changes.
+    pub fn published(&self) -> watch::Receiver<Arc<Published>> {
+        self.published.clone()
+    }
+    /// Stores a new target and begins to bring the service to it. Returns when it is stored.
+    ///
+    /// # Errors
+    /// If it is invalid or not allowed; then nothing changes.
+    pub async fn set_target(&self, spec: ServiceSpec) -> Result<(), Refusal> {
+        self.ask(|reply| Request::SetTarget { spec: Box::new(spec), reply }).await
+    }
+    /// Stops a plan from starting anything new.
+    ///
+    /// # Errors
+    /// If there is no such plan.
+    pub async fn pause_plan(&self, plan: &str) -> Result<(), Refusal> {
+        self.ask(|reply| Request::PausePlan { plan: plan.to_owned(), reply }).await
+    }
+    /// Lets a paused plan go on.
+    ///
+    /// # Errors
+    /// If there is no such plan.
+    pub async fn resume_plan(&self, plan: &str) -> Result<(), Refusal> {
+        self.ask(|reply| Request::ResumePlan { plan: plan.to_owned(), reply }).await
+    }
+    /// Begins a plan anew: a deploy rolls every instance.
+    ///
+    /// # Errors
+    /// If there is no such plan or it cannot be started by hand.
+    pub async fn restart_plan(&self, plan: &str) -> Result<(), Refusal> {
+        self.ask(|reply| Request::RestartPlan { plan: plan.to_owned(), reply }).await
+    }
+    /// Kills an instance and launches it again, on its agent if it keeps data there.
+    ///
+    /// # Errors
+    /// If there is no such instance.
+    pub async fn restart_pod(&self, instance: &InstanceName) -> Result<(), Refusal> {
+        let instance = instance.clone();
+        self.ask(|reply| Request::RestartPod { instance, reply }).await
+    }
+    /// Kills an instance, gives up its place and data, and launches it wherever it fits.
+    ///
+    /// # Errors
+    /// If there is no such instance.
+    pub async fn replace_pod(&self, instance: &InstanceName) -> Result<(), Refusal> {
+        let instance = instance.clone();
+        self.ask(|reply| Request::ReplacePod { instance, reply }).await
+    }
+    /// Begins to remove everything; the plan `uninstall` shows how far it is.
+    ///
+    /// # Errors
+    /// If the state cannot be written.
+    pub async fn uninstall(&self) -> Result<(), Refusal> {
+        self.ask(|reply| Request::Uninstall { reply }).await
+    }
+
+    async fn ask(&self, request: impl FnOnce(Reply) -> Request) -> Result<(), Refusal> {
+        let gone = || Refusal::new("SDK0002", "the scheduler is shutting down", "try again in a moment");
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
