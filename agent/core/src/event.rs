@@ -1,0 +1,130 @@
+//! What happens to an agent.
+use model::link::ToAgent;
+use model::{TaskId, Timestamp};
+
+use crate::pod::PodId;
+
+/// Everything the shell may tell the core.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The stream to the master is open; nothing was said on it yet.
+    LinkUp,
+    /// The stream is gone, or could not be opened. Exactly one per `Connect`.
+    LinkDown {
+        /// In words.
+        why: String,
+    },
+    /// The master speaks.
+    Master {
+        /// The epoch on the message.
+        epoch: u64,
+        /// The message.
+        message: ToAgent,
+    },
+    /// Every batch up to this one is on the disk.
+    Checkpointed {
+        /// The batch.
+        batch: u64,
+    },
+    /// Answer to `Prepare`: image, secrets, volumes and bundles are there, or why not.
+    Prepared {
+        /// Which pod.
+        pod_id: PodId,
+        /// Absent: all is there.
+        failure: Option<String>,
+    },
+    /// Answer to `Start` and `Attach`: the executor listens to us.
+    ExecutorAttached {
+        /// Which pod.
+        pod_id: PodId,
+    },
+    /// Answer to `Start` and `Attach`, or any time later: the executor is dead.
+    ExecutorGone {
+        /// Which pod.
+        pod_id: PodId,
+        /// In words.
+        why: String,
+    },
+    /// The executor reports on a container.
+    Report {
+        /// Which pod.
+        pod_id: PodId,
+        /// The report.
+        report: Report,
+    },
+    /// Answer to `Destroy`: no process, mount, secret or cgroup of the pod is left.
+    PodDestroyed {
+        /// Which pod.
+        pod_id: PodId,
+    },
+    /// Answer to `SetVolumes`.
+    VolumesSet {
+        /// Of which generation.
+        generation: u64,
+    },
+    /// It is as late as `next_wake` asked for (or any other time).
+    Tick,
+}
+
+/// One numbered report of an executor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Rises by one per pod.
+    pub number: u64,
+    /// Whose container.
+    pub task_id: TaskId,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What.
+    pub kind: ReportKind,
+}
+
+/// What an executor has to say of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReportKind {
+    /// Its process runs.
+    Started {
+        /// The process, in the agent's own pid namespace.
+        pid: u32,
+    },
+    /// It ended for good.
+    Ended {
+        /// How.
+        end: End,
+        /// Processes of it that the kernel killed for want of memory.
+        oom_kills: u64,
+        /// Whether it was stopped because we asked.
+        killed_on_request: bool,
+        /// In words, when it was not its own doing.
+        why: String,
+    },
+    /// It ended and will be started again.
+    Restarting {
+        /// How often so far.
+        count: u32,
+        /// After how many milliseconds.
+        backoff_ms: u64,
+        /// In words.
+        why: String,
+    },
+    /// A check's verdict changed.
+    Checked {
+        /// Readiness or health.
+        is_readiness: bool,
+        /// The verdict.
+        passed: bool,
+        /// In words.
+        message: String,
+    },
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// It exited.
+    Exit(i32),
+    /// A signal killed it.
+    Signal(i32),
+    /// It could not be started.
+    NotStarted(String),
+}

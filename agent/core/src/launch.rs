@@ -1,0 +1,190 @@
+//! Admission: whether a launch is taken. A refused pod never runs, but its tasks get a terminal update like any other, so
+//! that nobody waits for them.
+use std::collections::BTreeSet;
+
+use model::link::FrameworkRef;
+use model::task::{Pod as Launched, Reason, TaskState};
+use model::{AgentId, Refusal, Resources};
+
+use crate::agent::Agent;
+use crate::checkpoint::{LaunchRecord, TaskLaunch, VERSION, Write};
+use crate::command::{Command, Decision};
+use crate::limits;
+use crate::pod::{Phase, Pod, PodId, Task};
+use crate::updates::News;
+
+/// Why a launch is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Rejected {
+    #[error("task {task} was meant for agent {agent_id}, this is another")]
+    OtherAgent { task: String, agent_id: AgentId },
+    #[error("a pod needs 1 to {max} tasks, this one has {count}")]
+    TaskCount { count: usize, max: usize },
+    #[error("task {0} occurs twice")]
+    TaskTwice(String),
+    #[error("the pod's task descriptions have {bytes} bytes, the limit is {max}")]
+    PayloadSize { bytes: usize, max: usize },
+    #[error("task {0} asks for privileges that its framework was not granted")]
+    Privileges(String),
+    #[error("this agent lacks {0}")]
+    Resources(String),
+    #[error("this agent already has {0} pods")]
+    TooManyPods(usize),
+}
+
+impl Rejected {
+    fn verdict(&self) -> (TaskState, Reason) {
+        match self {
+            Rejected::OtherAgent { .. } => (TaskState::Error, Reason::TaskInvalid),
+            Rejected::TaskCount { .. } | Rejected::TaskTwice(_) | Rejected::PayloadSize { .. } => {
+                (TaskState::Error, Reason::TaskGroupInvalid)
+            }
+            Rejected::Privileges(_) => (TaskState::Error, Reason::TaskUnauthorized),
+            Rejected::Resources(_) => (TaskState::Dropped, Reason::InvalidOffers),
+            Rejected::TooManyPods(_) => (TaskState::Dropped, Reason::ContainerLimitation),
+        }
+    }
+    fn refusal(&self) -> Refusal {
+        let (code, next_step) = match self {
+            Rejected::OtherAgent { .. } => ("AGT0010", "set agent_id to that of the offer"),
+            Rejected::TaskCount { .. } => ("AGT0011", "split the pod"),
+            Rejected::TaskTwice(_) => ("AGT0012", "give every task an id of its own"),
+            Rejected::PayloadSize { .. } => ("AGT0013", "pass large data as an artifact"),
+            Rejected::Privileges(_) => ("AGT0014", "have an operator add the framework's principal to the master's privileged_principals"),
+            Rejected::Resources(_) => ("AGT0015", "accept a newer offer"),
+            Rejected::TooManyPods(_) => ("AGT0016", "use another agent"),
+        };
+        Refusal::new(code, self.to_string(), next_step)
+    }
+}
+
+impl Agent {
+    pub(crate) fn launch(&mut self, framework: FrameworkRef, launched: Launched, privileged_allowed: bool, out: &mut Vec<Command>) {
+        // The same launch again (the master repeats after a reconnect): nothing to do, its updates tell the rest.
+        let known = self.pods.values().find(|pod| {
+            pod.launch.framework.id == framework.id && pod.launch.executor_id == launched.executor_id
+                || launched.tasks.iter().any(|task| {
+                    pod.launch.framework.id == framework.id && pod.tasks.iter().any(|have| have.id == task.head.task_id)
+                })
+        });
+        if let Some(pod) = known {
+            Self::note(out, Decision::LaunchRepeated { pod_id: pod.launch.pod_id.clone() });
+            return;
+        }
+        let verdict = self.admit(&launched, privileged_allowed);
+        let pod_id = PodId::make(self.record.next_pod, launched.executor_id.as_str());
+        self.record.next_pod += 1;
+        self.mark_agent();
+        let framework_id = framework.id.clone();
+        let mut launch = LaunchRecord {
+            version: VERSION,
+            pod_id: pod_id.clone(),
+            framework,
+            executor_id: launched.executor_id,
+            executor: launched.executor,
+            executor_resources: launched.executor_resources,
+            tasks: launched.tasks.into_iter().map(|task| TaskLaunch { head: task.head, payload: task.payload }).collect(),
+            privileged_allowed,
+            admitted: self.now,
+        };
+        let phase = match &verdict {
+            Ok(()) => Phase::Preparing,
+            Err(rejected) => {
+                // A task named twice gets one update; a pod without tasks none.
+                let mut seen = BTreeSet::new();
+                launch.tasks.retain(|task| seen.insert(task.head.task_id.clone()));
+                if matches!(rejected, Rejected::PayloadSize { .. }) {
+                    launch.executor = [].into();
+                    launch.tasks.iter_mut().for_each(|task| task.payload = [].into());
+                }
+                Phase::Ended(self.now)
+            }
+        };
+        let tasks: Vec<_> = launch
+            .tasks
+            .iter()
+            .map(|task| Task {
+                id: task.head.task_id.clone(),
+                latest: Self::first_status(&launch, &task.head.task_id, self.record.agent_id.as_ref()),
+                stream: Default::default(),
+                kill: None,
+                in_flight: None,
+            })
+            .collect();
+        let task_ids: Vec<_> = tasks.iter().map(|task| task.id.clone()).collect();
+        for task_id in &task_ids {
+            self.index.insert((framework_id.clone(), task_id.clone()), pod_id.clone());
+        }
+        self.write(Write::Launch(Box::new(launch.clone())));
+        let pod = Pod { launch: launch.clone(), phase, started: false, seen: 0, shut_down: false, tasks };
+        self.pods.insert(pod_id.clone(), pod);
+        self.mark_pod(&pod_id);
+        match verdict {
+            Ok(()) => {
+                Self::note(out, Decision::Admitted { pod_id: pod_id.clone(), framework_id });
+                for task_id in &task_ids {
+                    self.append_first(&pod_id, task_id);
+                }
+                self.later(Command::Prepare { launch: Box::new(launch) });
+            }
+            Err(rejected) => {
+                let refusal = rejected.refusal();
+                let (state, reason) = rejected.verdict();
+                for task_id in &task_ids {
+                    let words = format!("{refusal}; {} ({})", refusal.next_step, refusal.code);
+                    self.append(&pod_id, task_id, News::of(state, Some(reason), words));
+                }
+                Self::note(out, Decision::LaunchRefused { framework_id, refusal });
+            }
+        }
+    }
+
+    /// What no living pod has.
+    pub(crate) fn free(&self) -> Resources {
+        let mut free = self.total.clone();
+        for pod in self.pods.values().filter(|pod| !pod.is_ended()) {
+            for (task, launch) in pod.tasks.iter().zip(&pod.launch.tasks) {
+                // A task that is over gave its share back when it said so; the executor's goes with the pod.
+                if !task.latest.state.is_terminal() {
+                    // What the master took away under a living task is not there to be counted.
+                    let _ = free.take(&launch.head.resources);
+                }
+            }
+            if !pod.all_terminal() {
+                let _ = free.take(&pod.launch.executor_resources);
+            }
+        }
+        free
+    }
+
+    fn admit(&self, launched: &Launched, privileged_allowed: bool) -> Result<(), Rejected> {
+        let count = launched.tasks.len();
+        if count == 0 || count > limits::TASKS_PER_POD_MAX {
+            return Err(Rejected::TaskCount { count, max: limits::TASKS_PER_POD_MAX });
+        }
+        let mut seen = BTreeSet::new();
+        for task in &launched.tasks {
+            if Some(&task.head.agent_id) != self.record.agent_id.as_ref() {
+                return Err(Rejected::OtherAgent { task: task.head.task_id.to_string(), agent_id: task.head.agent_id.clone() });
+            }
+            if !seen.insert(&task.head.task_id) {
+                return Err(Rejected::TaskTwice(task.head.task_id.to_string()));
+            }
+            if task.head.privileged && !privileged_allowed {
+                return Err(Rejected::Privileges(task.head.task_id.to_string()));
+            }
+        }
+        let bytes = launched.executor.len() + launched.tasks.iter().map(|task| task.payload.len()).sum::<usize>();
+        if bytes > limits::POD_PAYLOAD_BYTES_MAX {
+            return Err(Rejected::PayloadSize { bytes, max: limits::POD_PAYLOAD_BYTES_MAX });
+        }
+        let living = self.pods.values().filter(|pod| !pod.is_ended()).count();
+        if living >= limits::PODS_MAX {
+            return Err(Rejected::TooManyPods(living));
+        }
+        match self.free().missing(&launched.resources()) {
+            Some(missing) => Err(Rejected::Resources(missing)),
+            None => Ok(()),
+        }
+    }
+}
