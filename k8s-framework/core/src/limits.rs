@@ -1,0 +1,21 @@
+//! Bounds of the Kubernetes framework, each with its reason.
+
+/// Nodes of one cluster. One node is one agent for now, and every node's DNS is an address of the `kube-dns` endpoints:
+/// 1000 addresses is what an Endpoints object may hold.
+pub const NODES_MAX: u32 = 1000;
+
+/// etcd members: 3 survive one loss; more only slow every write down.
+pub const ETCD_MEMBERS_MAX: usize = 3;
+
+/// Bytes of the options document; a full one is below 4 KiB.
+pub const OPTIONS_BYTES_MAX: usize = 64 * 1024;
+
+/// A service network wider than this is refused by the apiserver (its allocator keeps 2^20 bits).
+pub const SERVICE_PREFIX_MIN: u8 = 12;
+
+/// A narrower one has no room for the fixed addresses .1 (`kubernetes`) and .10 (`kube-dns`).
+pub const SERVICE_PREFIX_MAX: u8 = 27;
+
+/// MiB a node needs beyond its pods: kubelet 90 + containerd 60 + a shim of 12 for each of 8 system pods + page cache
+/// that is not reclaimed in time + the eviction threshold. Less than this and the kubelet itself is killed.
+pub const NODE_OVERHEAD_MEM_MIN: i64 = 256;
