@@ -15,10 +15,7 @@ pub(crate) const RELEASE: &str = "bookworm";
 
 /// Brings the package lists up to date.
 pub(crate) fn update() -> Result<()> {
-    Tool::new("apt-get")
-        .args(["update", "--quiet"])
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .run()
+    Tool::new("apt-get").args(["update", "--quiet"]).env("DEBIAN_FRONTEND", "noninteractive").run()
 }
 
 /// One archive of Debian itself.
@@ -55,11 +52,7 @@ fn read_sources() -> Result<BTreeSet<Source>> {
             let ["Packages", "Debian", address, release, component] = fields[..] else {
                 return None;
             };
-            Some(Source {
-                address: address.to_owned(),
-                release: release.to_owned(),
-                component: component.to_owned(),
-            })
+            Some(Source { address: address.to_owned(), release: release.to_owned(), component: component.to_owned() })
         })
         .collect())
 }
@@ -85,11 +78,7 @@ pub(crate) fn candidates(packages: &[&str]) -> Result<String> {
 
 /// The versions of installed packages, for a cache key: one `package version` per line.
 pub(crate) fn installed(packages: &[&str]) -> Result<String> {
-    Tool::new("dpkg-query")
-        .args(["--show", "--showformat=${Package} ${Version}\\n"])
-        .args(packages)
-        .quiet()
-        .output()
+    Tool::new("dpkg-query").args(["--show", "--showformat=${Package} ${Version}\\n"]).args(packages).quiet().output()
 }
 
 /// Writes the archives in apt's one-line form.
@@ -112,8 +101,7 @@ impl SourcePackages {
         write_sources(&debian_sources()?, "deb-src", &list)?;
         let directory = |name: &str| -> Result<PathBuf> {
             let path = scratch.join(name);
-            fs::create_dir_all(path.join("partial"))
-                .with_context(|| format!("create {}", path.display()))?;
+            fs::create_dir_all(path.join("partial")).with_context(|| format!("create {}", path.display()))?;
             Ok(path)
         };
         let options = vec![
@@ -134,10 +122,7 @@ impl SourcePackages {
 
     /// Downloads the newest source package into `directory` and gives the path of its `.dsc`.
     pub(crate) fn download(&self, package: &str, directory: &Path) -> Result<PathBuf> {
-        self.apt("apt-get")
-            .args(["source", "--download-only", "--quiet", package])
-            .directory(directory)
-            .run()?;
+        self.apt("apt-get").args(["source", "--download-only", "--quiet", package]).directory(directory).run()?;
         fs::read_dir(directory)
             .with_context(|| format!("list {}", directory.display()))?
             .filter_map(|entry| Some(entry.ok()?.path()))

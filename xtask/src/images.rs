@@ -60,10 +60,7 @@ const RECIPES: &[Recipe] = &[
 
 /// Builds the images named in `only`, or all of them.
 pub(crate) fn build(workspace: &Workspace, cache: &Cache, only: &[String]) -> Result<Vec<Image>> {
-    if let Some(unknown) = only
-        .iter()
-        .find(|name| !RECIPES.iter().any(|recipe| recipe.name == **name))
-    {
+    if let Some(unknown) = only.iter().find(|name| !RECIPES.iter().any(|recipe| recipe.name == **name)) {
         let known: Vec<_> = RECIPES.iter().map(|recipe| recipe.name).collect();
         bail!("there is no image {unknown}; the images are {}", known.join(", "));
     }
@@ -72,8 +69,7 @@ pub(crate) fn build(workspace: &Workspace, cache: &Cache, only: &[String]) -> Re
     let mut images = Vec::new();
     for recipe in RECIPES {
         if only.is_empty() || only.iter().any(|name| name == recipe.name) {
-            let description = (recipe.make)(&kitchen)
-                .with_context(|| format!("build the image {}", recipe.name))?;
+            let description = (recipe.make)(&kitchen).with_context(|| format!("build the image {}", recipe.name))?;
             let layout = layout::write(cache, recipe.name, &description)
                 .with_context(|| format!("write the image {}", recipe.name))?;
             images.push(Image { name: recipe.name, tag: description.tag, layout });
@@ -87,8 +83,7 @@ pub(crate) fn build(workspace: &Workspace, cache: &Cache, only: &[String]) -> Re
 pub(crate) fn print(images: &[Image]) -> Result<()> {
     let mut out = std::io::stdout().lock();
     for image in images {
-        writeln!(out, "{}\t{}", image.reference(), image.layout.display())
-            .context("print the images")?;
+        writeln!(out, "{}\t{}", image.reference(), image.layout.display()).context("print the images")?;
     }
     Ok(())
 }

@@ -16,11 +16,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    about = "Set up, demonstrate and test mezzo on this machine"
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Set up, demonstrate and test mezzo on this machine")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -47,9 +43,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = interrupt::watch()
-        .context("watch for Ctrl-C")
-        .and_then(|()| run(arguments.command));
+    let result = interrupt::watch().context("watch for Ctrl-C").and_then(|()| run(arguments.command));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) if interrupt::requested() => {

@@ -18,22 +18,12 @@ pub(crate) struct Workspace {
 
 impl Workspace {
     pub(crate) fn find() -> Result<Self> {
-        let text = Tool::cargo()
-            .args(["metadata", "--no-deps", "--format-version", "1"])
-            .quiet()
-            .output()?;
-        let metadata: serde_json::Value =
-            serde_json::from_str(&text).context("read cargo metadata")?;
+        let text = Tool::cargo().args(["metadata", "--no-deps", "--format-version", "1"]).quiet().output()?;
+        let metadata: serde_json::Value = serde_json::from_str(&text).context("read cargo metadata")?;
         let field = |name: &str| {
-            metadata[name]
-                .as_str()
-                .map(PathBuf::from)
-                .ok_or_else(|| anyhow!("cargo metadata has no {name}"))
+            metadata[name].as_str().map(PathBuf::from).ok_or_else(|| anyhow!("cargo metadata has no {name}"))
         };
-        Ok(Self {
-            root: field("workspace_root")?,
-            target: field("target_directory")?,
-        })
+        Ok(Self { root: field("workspace_root")?, target: field("target_directory")? })
     }
 
     /// A program of ours, as `cargo build` leaves it.
@@ -62,10 +52,8 @@ impl Cache {
             (None, Some(path)) => Path::new(&path).join("mezzo"),
             (None, None) => PathBuf::from("/var/cache/mezzo"),
         };
-        fs::create_dir_all(&root)
-            .with_context(|| format!("create the cache directory {}", root.display()))?;
-        let root = fs::canonicalize(&root)
-            .with_context(|| format!("find the cache directory {}", root.display()))?;
+        fs::create_dir_all(&root).with_context(|| format!("create the cache directory {}", root.display()))?;
+        let root = fs::canonicalize(&root).with_context(|| format!("find the cache directory {}", root.display()))?;
         Ok(Self { root })
     }
 
@@ -92,12 +80,10 @@ impl Cache {
     /// Waits until no other `xtask` changes the cache; unlocked when the value is dropped.
     pub(crate) fn lock(&self) -> Result<File> {
         let path = self.path("lock");
-        let file =
-            File::create(&path).with_context(|| format!("open the lock {}", path.display()))?;
+        let file = File::create(&path).with_context(|| format!("open the lock {}", path.display()))?;
         if file.try_lock().is_err() {
             eprintln!("waiting for another xtask that uses {}", self.root.display());
-            file.lock()
-                .with_context(|| format!("lock {}", path.display()))?;
+            file.lock().with_context(|| format!("lock {}", path.display()))?;
         }
         Ok(file)
     }

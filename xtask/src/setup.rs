@@ -14,16 +14,39 @@ use crate::tool::{self, Tool};
 /// In groups, each for one purpose.
 const PACKAGES: &[&str] = &[
     // Compiling our own crates: linker, system call filters, and the generator that etcd's client runs.
-    "gcc", "libc6-dev", "make", "pkg-config", "libseccomp-dev", "libseccomp2", "protobuf-compiler",
-    "libprotobuf-dev", "ca-certificates", "curl",
+    "gcc",
+    "libc6-dev",
+    "make",
+    "pkg-config",
+    "libseccomp-dev",
+    "libseccomp2",
+    "protobuf-compiler",
+    "libprotobuf-dev",
+    "ca-certificates",
+    "curl",
     // Compiling the components of a cluster from Debian's source package.
-    "golang-go", "rsync", "jq", "dpkg-dev", "git", "patch", "xz-utils",
+    "golang-go",
+    "rsync",
+    "jq",
+    "dpkg-dev",
+    "git",
+    "patch",
+    "xz-utils",
     // Where images get their programs from.
-    "etcd-server", "etcd-client", "busybox-static", "mmdebstrap",
+    "etcd-server",
+    "etcd-client",
+    "busybox-static",
+    "mmdebstrap",
     // Running: networks of a local pool, and what the agent itself asks for.
-    "iproute2", "nftables", "iptables", "conntrack", "procps",
+    "iproute2",
+    "nftables",
+    "iptables",
+    "conntrack",
+    "procps",
     // Checking images by hand and in tests.
-    "runc", "containerd", "containernetworking-plugins",
+    "runc",
+    "containerd",
+    "containernetworking-plugins",
 ];
 
 /// Debian's service start policy: a program asked before a package starts a service. 101 forbids.
@@ -37,7 +60,9 @@ pub(crate) fn run() -> Result<()> {
     let list = missing.iter().cloned().collect::<Vec<_>>().join(" ");
     check_debian(&list)?;
     if !nix::unistd::geteuid().is_root() {
-        bail!("these Debian packages are missing and only root can install them: {list}\nrun the same command as root, or first: apt-get install {list}");
+        bail!(
+            "these Debian packages are missing and only root can install them: {list}\nrun the same command as root, or first: apt-get install {list}"
+        );
     }
     eprintln!("installing {} missing Debian packages: {list}", missing.len());
     apt::update()?;
@@ -53,11 +78,8 @@ pub(crate) fn run() -> Result<()> {
 
 fn missing() -> Result<BTreeSet<String>> {
     let installed = installed_packages()?;
-    let mut missing: BTreeSet<String> = PACKAGES
-        .iter()
-        .filter(|package| !installed.contains(**package))
-        .map(|package| (*package).to_owned())
-        .collect();
+    let mut missing: BTreeSet<String> =
+        PACKAGES.iter().filter(|package| !installed.contains(**package)).map(|package| (*package).to_owned()).collect();
     // Several packages provide kubectl and conflict with each other: any that is there will do.
     if tool::find("kubectl").is_none() {
         missing.insert("kubernetes-client".to_owned());
@@ -69,15 +91,9 @@ fn installed_packages() -> Result<BTreeSet<String>> {
     if tool::find("dpkg-query").is_none() {
         return Ok(BTreeSet::new());
     }
-    let text = Tool::new("dpkg-query")
-        .args(["--show", "--showformat=${db:Status-Status} ${Package}\\n"])
-        .quiet()
-        .output()?;
-    Ok(text
-        .lines()
-        .filter_map(|line| line.strip_prefix("installed "))
-        .map(str::to_owned)
-        .collect())
+    let text =
+        Tool::new("dpkg-query").args(["--show", "--showformat=${db:Status-Status} ${Package}\\n"]).quiet().output()?;
+    Ok(text.lines().filter_map(|line| line.strip_prefix("installed ")).map(str::to_owned).collect())
 }
 
 /// Only Debian 12 carries the source package that the images are made from.
@@ -109,11 +125,7 @@ impl NoServiceStarts {
     fn hold() -> Result<Self> {
         use std::io::Write;
         let path = PathBuf::from(POLICY);
-        let opened = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o755)
-            .open(&path);
+        let opened = fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(&path);
         let mut file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {

@@ -18,16 +18,13 @@ const POLL: Duration = Duration::from_millis(20);
 pub(crate) struct Tool {
     command: Command,
     quiet: bool,
+    silent: bool,
     uninterrupted: bool,
 }
 
 impl Tool {
     pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
-        Self {
-            command: Command::new(program),
-            quiet: false,
-            uninterrupted: false,
-        }
+        Self { command: Command::new(program), quiet: false, silent: false, uninterrupted: false }
     }
 
     /// The cargo that runs us, or the one in the path.
@@ -61,6 +58,13 @@ impl Tool {
         self
     }
 
+    /// Neither announce it nor show what it says.
+    pub(crate) fn silent(mut self) -> Self {
+        self.quiet = true;
+        self.silent = true;
+        self
+    }
+
     /// For clean-up: its own process group, so that Ctrl-C in the terminal does not reach it, and no early stop.
     pub(crate) fn uninterrupted(mut self) -> Self {
         use std::os::unix::process::CommandExt;
@@ -83,9 +87,12 @@ impl Tool {
     pub(crate) fn status(mut self) -> Result<ExitStatus> {
         self.announce();
         let line = self.line();
-        self.command
-            .stdin(Stdio::null())
-            .stdout(Stdio::from(std::io::stderr()));
+        self.command.stdin(Stdio::null());
+        if self.silent {
+            self.command.stdout(Stdio::null()).stderr(Stdio::null());
+        } else {
+            self.command.stdout(Stdio::from(std::io::stderr()));
+        }
         let mut child = self.spawn(&line)?;
         self.wait(&mut child, &line)
     }
@@ -95,11 +102,7 @@ impl Tool {
         self.announce();
         let line = self.line();
         self.command.stdin(Stdio::null());
-        let output = self
-            .command
-            .stderr(Stdio::inherit())
-            .output()
-            .with_context(|| format!("run `{line}`"))?;
+        let output = self.command.stderr(Stdio::inherit()).output().with_context(|| format!("run `{line}`"))?;
         if !output.status.success() {
             bail!("`{line}` failed: {}", output.status);
         }
@@ -107,9 +110,7 @@ impl Tool {
     }
 
     fn spawn(&mut self, line: &str) -> Result<Child> {
-        self.command
-            .spawn()
-            .with_context(|| format!("run `{line}`"))
+        self.command.spawn().with_context(|| format!("run `{line}`"))
     }
 
     fn wait(&self, child: &mut Child, line: &str) -> Result<ExitStatus> {

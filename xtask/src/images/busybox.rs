@@ -5,10 +5,10 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::Kitchen;
 use super::layer::LayerBuilder;
 use super::layout::Description;
 use super::store::Layer;
-use super::Kitchen;
 use crate::apt;
 use crate::tool::Tool;
 
@@ -18,11 +18,7 @@ const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobo
 const GROUP: &[u8] = b"root:x:0:\nnogroup:x:65534:\n";
 
 pub(super) fn image(kitchen: &Kitchen<'_>) -> Result<Description> {
-    Ok(Description {
-        tag: "1".to_owned(),
-        layers: vec![layer(kitchen)?],
-        command: vec!["/bin/sh"],
-    })
+    Ok(Description { tag: "1".to_owned(), layers: vec![layer(kitchen)?], command: vec!["/bin/sh"] })
 }
 
 pub(super) fn layer(kitchen: &Kitchen<'_>) -> Result<Layer> {

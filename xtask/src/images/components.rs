@@ -14,14 +14,8 @@ use crate::tool::Tool;
 /// The version that every image and every package of the catalog is made for.
 pub(super) const VERSION: &str = "1.20.2";
 
-const PROGRAMS: [&str; 6] = [
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kubelet",
-    "kube-proxy",
-    "kubectl",
-];
+const PROGRAMS: [&str; 6] =
+    ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"];
 
 /// The compiled programs.
 pub(super) struct Components {
@@ -48,14 +42,8 @@ impl Components {
         let mut key = VERSION.to_owned();
         for name in names {
             let path = self.program(name);
-            let metadata =
-                fs::metadata(&path).with_context(|| format!("look at {}", path.display()))?;
-            key.push_str(&format!(
-                " {name} {} {}.{}",
-                metadata.len(),
-                metadata.mtime(),
-                metadata.mtime_nsec()
-            ));
+            let metadata = fs::metadata(&path).with_context(|| format!("look at {}", path.display()))?;
+            key.push_str(&format!(" {name} {} {}.{}", metadata.len(), metadata.mtime(), metadata.mtime_nsec()));
         }
         Ok(key)
     }
@@ -70,11 +58,7 @@ fn compile(cache: &Cache, destination: &Path) -> Result<()> {
         bail!("the archive has version {version}, the images are made for {VERSION}");
     }
     let tree = work.join("kubernetes");
-    Tool::new("dpkg-source")
-        .args(["--no-check", "--extract"])
-        .arg(&description)
-        .arg(&tree)
-        .run()?;
+    Tool::new("dpkg-source").args(["--no-check", "--extract"]).arg(&description).arg(&tree).run()?;
 
     // Without it every program calls itself v0.0.0-master.
     let version_file = work.join("version");
@@ -108,8 +92,7 @@ fn compile(cache: &Cache, destination: &Path) -> Result<()> {
     }
     // An incomplete set of an earlier attempt.
     if destination.exists() {
-        fs::remove_dir_all(destination)
-            .with_context(|| format!("delete {}", destination.display()))?;
+        fs::remove_dir_all(destination).with_context(|| format!("delete {}", destination.display()))?;
     }
     cache.directory("kubernetes-bin")?;
     fs::rename(&built, destination).with_context(|| format!("move {}", destination.display()))?;
@@ -124,9 +107,7 @@ fn upstream(description: &Path) -> Result<String> {
         .split_once('_')
         .and_then(|(_, version)| version.split('-').next())
         .map(|version| version.rsplit("really").next().unwrap_or(version));
-    version
-        .map(str::to_owned)
-        .with_context(|| format!("read the version in {name}"))
+    version.map(str::to_owned).with_context(|| format!("read the version in {name}"))
 }
 
 #[cfg(test)]
@@ -135,10 +116,9 @@ mod tests {
 
     #[test]
     fn the_version_is_the_one_that_debian_says_it_really_is() {
-        for (name, version) in [
-            ("kubernetes_1.20.5+really1.20.2-1.1+deb12u1.dsc", "1.20.2"),
-            ("kubernetes_1.32.3+ds-1.dsc", "1.32.3+ds"),
-        ] {
+        for (name, version) in
+            [("kubernetes_1.20.5+really1.20.2-1.1+deb12u1.dsc", "1.20.2"), ("kubernetes_1.32.3+ds-1.dsc", "1.32.3+ds")]
+        {
             assert_eq!(upstream(Path::new(name)).expect("a version"), version);
         }
     }

@@ -55,9 +55,7 @@ impl<W: Write> LayerBuilder<W> {
         let path = Path::new(path);
         self.parents(path)?;
         let mut header = Self::header(EntryType::Symlink, 0o777, 0);
-        self.tar
-            .append_link(&mut header, path, target)
-            .with_context(|| format!("add {}", path.display()))
+        self.tar.append_link(&mut header, path, target).with_context(|| format!("add {}", path.display()))
     }
 
     /// All of another archive, except what `keep` refuses; the path is given without a leading `./`.
@@ -132,9 +130,7 @@ impl<W: Write> LayerBuilder<W> {
     }
 
     fn append(&mut self, header: &mut Header, path: &Path, contents: impl Read) -> Result<()> {
-        self.tar
-            .append_data(header, path, contents)
-            .with_context(|| format!("add {}", path.display()))
+        self.tar.append_data(header, path, contents).with_context(|| format!("add {}", path.display()))
     }
 }
 
@@ -172,17 +168,8 @@ mod tests {
                 )
             })
             .collect();
-        let expected = [
-            ("etc", 0o755),
-            ("etc/passwd", 0o644),
-            ("bin", 0o755),
-            ("bin/sh", 0o777),
-            ("tmp", 0o1777),
-        ];
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|(path, mode)| ((*path).to_owned(), *mode, MODIFIED))
-            .collect();
+        let expected = [("etc", 0o755), ("etc/passwd", 0o644), ("bin", 0o755), ("bin/sh", 0o777), ("tmp", 0o1777)];
+        let expected: Vec<_> = expected.iter().map(|(path, mode)| ((*path).to_owned(), *mode, MODIFIED)).collect();
         assert_eq!(entries, expected);
     }
 

@@ -54,11 +54,9 @@ fn architecture() -> &'static str {
 /// Writes the layout, points the image's name at it, and gives the path under that name.
 pub(super) fn write(cache: &Cache, name: &str, image: &Description) -> Result<PathBuf> {
     let diff_ids: Vec<String> = image.layers.iter().map(|layer| layer.diff_id.clone()).collect();
-    let configuration = serde_json::to_vec(&configuration(&diff_ids, &image.command))
-        .context("write the configuration")?;
-    let descriptor = |media_type: &str, digest: &str, bytes: u64| {
-        json!({ "mediaType": media_type, "digest": format!("sha256:{digest}"), "size": bytes })
-    };
+    let configuration =
+        serde_json::to_vec(&configuration(&diff_ids, &image.command)).context("write the configuration")?;
+    let descriptor = |media_type: &str, digest: &str, bytes: u64| json!({ "mediaType": media_type, "digest": format!("sha256:{digest}"), "size": bytes });
     let manifest = serde_json::to_vec(&json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -74,11 +72,8 @@ pub(super) fn write(cache: &Cache, name: &str, image: &Description) -> Result<Pa
         )).collect::<Vec<_>>(),
     }))
     .context("write the manifest")?;
-    let mut entry = descriptor(
-        "application/vnd.oci.image.manifest.v1+json",
-        &digest::of(&manifest),
-        manifest.len() as u64,
-    );
+    let mut entry =
+        descriptor("application/vnd.oci.image.manifest.v1+json", &digest::of(&manifest), manifest.len() as u64);
     entry["platform"] = json!({ "architecture": architecture(), "os": "linux" });
     entry["annotations"] = json!({ "org.opencontainers.image.ref.name": image.tag });
     let index = serde_json::to_vec(&json!({
@@ -115,9 +110,7 @@ fn place(from: &Path, to: &Path) -> Result<()> {
     if to.exists() || fs::hard_link(from, to).is_ok() {
         return Ok(());
     }
-    fs::copy(from, to)
-        .map(drop)
-        .with_context(|| format!("copy {} to {}", from.display(), to.display()))
+    fs::copy(from, to).map(drop).with_context(|| format!("copy {} to {}", from.display(), to.display()))
 }
 
 fn point(cache: &Cache, name: &str, tag: &str, layout: &Path) -> Result<PathBuf> {

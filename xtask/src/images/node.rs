@@ -16,8 +16,21 @@ use crate::apt;
 use crate::tool::Tool;
 
 const PACKAGES: &[&str] = &[
-    "containerd", "runc", "containernetworking-plugins", "conntrack", "iptables", "nftables", "ebtables",
-    "iproute2", "ethtool", "socat", "mount", "util-linux", "kmod", "procps", "ca-certificates",
+    "containerd",
+    "runc",
+    "containernetworking-plugins",
+    "conntrack",
+    "iptables",
+    "nftables",
+    "ebtables",
+    "iproute2",
+    "ethtool",
+    "socat",
+    "mount",
+    "util-linux",
+    "kmod",
+    "procps",
+    "ca-certificates",
 ];
 
 const PROGRAMS: [&str; 3] = ["kubelet", "kube-proxy", "kubectl"];
@@ -33,12 +46,7 @@ const OWN_PROGRAM: &str = "mezzo-kubernetes";
 pub(super) fn image(kitchen: &Kitchen<'_>) -> Result<Description> {
     Ok(Description {
         tag: components::VERSION.to_owned(),
-        layers: vec![
-            system(kitchen)?,
-            programs(kitchen)?,
-            archives(kitchen)?,
-            own_program(kitchen)?,
-        ],
+        layers: vec![system(kitchen)?, programs(kitchen)?, archives(kitchen)?, own_program(kitchen)?],
         command: vec!["/usr/local/bin/mezzo-kubernetes"],
     })
 }
@@ -68,13 +76,8 @@ fn system(kitchen: &Kitchen<'_>) -> Result<Layer> {
 /// Devices are the runtime's, and what describes one machine is the agent's.
 fn belongs_in_an_image(path: &Path) -> bool {
     const FILES: [&str; 3] = ["etc/hostname", "etc/machine-id", "etc/resolv.conf"];
-    const CONTENTS_OF: [&str; 5] = [
-        "dev",
-        "var/cache/apt/archives",
-        "var/cache/debconf",
-        "var/lib/apt/lists",
-        "var/log",
-    ];
+    const CONTENTS_OF: [&str; 5] =
+        ["dev", "var/cache/apt/archives", "var/cache/debconf", "var/lib/apt/lists", "var/log"];
     let below = |directory: &str| path.starts_with(directory) && path != Path::new(directory);
     !FILES.iter().any(|file| path == Path::new(file)) && !CONTENTS_OF.into_iter().any(below)
 }
@@ -101,13 +104,11 @@ fn archives(kitchen: &Kitchen<'_>) -> Result<Layer> {
         let program = scratch.path().join("pause");
         fs::write(&source, PAUSE_SOURCE).with_context(|| format!("write {}", source.display()))?;
         Tool::new("gcc")
-            .args(["-std=c11", "-Wall", "-Werror", "-Os", "-static", "-s", "-o"])
+            .args(["-std=gnu11", "-Wall", "-Werror", "-Os", "-static", "-s", "-o"])
             .arg(&program)
             .arg(&source)
             .run()?;
-        let pause = archive::docker_archive(PAUSE_IMAGE, &["/pause"], |layer| {
-            layer.copy("pause", 0o755, &program)
-        })?;
+        let pause = archive::docker_archive(PAUSE_IMAGE, &["/pause"], |layer| layer.copy("pause", 0o755, &program))?;
         let busybox = archive::docker_archive(BUSYBOX_IMAGE, &["/bin/sh"], busybox::fill)?;
         layer.file("images/pause.tar", 0o644, &pause)?;
         layer.file("images/busybox.tar", 0o644, &busybox)
@@ -124,8 +125,7 @@ fn own_program(kitchen: &Kitchen<'_>) -> Result<Layer> {
         .arg(kitchen.workspace.program(OWN_PROGRAM))
         .quiet()
         .run()?;
-    let contents =
-        fs::read(&stripped).with_context(|| format!("read {}", stripped.display()))?;
+    let contents = fs::read(&stripped).with_context(|| format!("read {}", stripped.display()))?;
     let inputs = [digest::of(&contents), "1".to_owned()];
     kitchen.layers.get("node-own-program", &[&inputs[0], &inputs[1]], |layer| {
         layer.file(&format!("usr/local/bin/{OWN_PROGRAM}"), 0o755, &contents)

@@ -64,12 +64,11 @@ impl<'a> LayerStore<'a> {
         }
         eprintln!("making the layer {name}");
         let scratch = self.cache.scratch()?;
-        let layer = Self::make(&scratch.path().join("layer"), fill)
-            .with_context(|| format!("make the layer {name}"))?;
+        let layer =
+            Self::make(&scratch.path().join("layer"), fill).with_context(|| format!("make the layer {name}"))?;
         let text = serde_json::to_string(&layer).context("describe the layer")?;
         fs::rename(&layer.path, &path).with_context(|| format!("move {}", path.display()))?;
-        fs::write(&description, text)
-            .with_context(|| format!("write {}", description.display()))?;
+        fs::write(&description, text).with_context(|| format!("write {}", description.display()))?;
         Ok(Layer { path, ..layer })
     }
 
@@ -105,8 +104,7 @@ pub(super) fn prune(cache: &Cache) -> Result<()> {
     let in_use = super::layout::in_use(cache)?;
     for name in ["layouts", "layers"] {
         let directory = cache.directory(name)?;
-        let entries = fs::read_dir(&directory)
-            .with_context(|| format!("list {}", directory.display()))?;
+        let entries = fs::read_dir(&directory).with_context(|| format!("list {}", directory.display()))?;
         for entry in entries.filter_map(Result::ok) {
             let path = entry.path();
             // A layer's age is that of its description, which is renewed whenever the layer is used.
