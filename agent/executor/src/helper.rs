@@ -6,6 +6,8 @@ mod delete;
 mod exec;
 mod workload;
 
+pub(crate) use create::{ERROR, PID};
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;

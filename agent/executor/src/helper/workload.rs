@@ -1,8 +1,11 @@
 //! The last step inside the container, just before the program takes over: what the runtime library does not do itself.
 use std::collections::HashMap;
+use std::path::Path;
 
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError, default};
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
 use oci_spec::runtime::LinuxSeccomp;
 
 /// Wraps the library's own last step.
@@ -26,6 +29,8 @@ impl Executor for Workload {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         if self.is_session {
             take_terminal();
+        } else {
+            set_propagation(spec)?;
         }
         if let Some(seccomp) = &self.seccomp {
             libcontainer::seccomp::initialize_seccomp(seccomp)
@@ -39,6 +44,34 @@ impl Executor for Workload {
     fn setup_envs(&self, envs: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
         default::get_executor().setup_envs(envs)
     }
+}
+
+/// The library (0.7) accepts the propagation options of mounts and does nothing about them.
+fn set_propagation(spec: &Spec) -> Result<(), ExecutorError> {
+    for entry in spec.mounts().iter().flatten() {
+        for option in entry.options().iter().flatten() {
+            let (flags, is_sharing) = match option.as_str() {
+                "shared" => (MsFlags::MS_SHARED, true),
+                "rshared" => (MsFlags::MS_SHARED | MsFlags::MS_REC, true),
+                "slave" => (MsFlags::MS_SLAVE, false),
+                "rslave" => (MsFlags::MS_SLAVE | MsFlags::MS_REC, false),
+                "private" => (MsFlags::MS_PRIVATE, false),
+                "rprivate" => (MsFlags::MS_PRIVATE | MsFlags::MS_REC, false),
+                _ => continue,
+            };
+            let at: &Path = entry.destination();
+            match mount(None::<&str>, at, None::<&str>, flags, None::<&str>) {
+                Ok(()) => {}
+                // Capabilities are dropped by now. Without CAP_SYS_ADMIN the container mounts nothing, and what it was given is
+                // private or a slave already.
+                Err(Errno::EPERM) if !is_sharing => {}
+                Err(errno) => {
+                    return Err(ExecutorError::Other(format!("make mount {} {option}: {errno}", at.display())));
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A shell without a controlling terminal has no job control and no Ctrl-C. The library has made this process a session

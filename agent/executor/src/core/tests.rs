@@ -1,0 +1,1 @@
+//! The core's rules, as rows of events and the commands that follow.
