@@ -4,7 +4,25 @@
 #![warn(missing_docs)]
 #![deny(clippy::float_arithmetic)]
 
+mod ask;
+pub mod backoff;
+mod decommission;
+pub mod evaluate;
+pub mod event;
+mod invariants;
 pub mod limits;
+mod offers;
 pub mod plan;
+mod reconcile;
+pub mod record;
+mod recovery;
+pub mod scheduler;
+mod show;
 pub mod spec;
+mod target;
+mod uninstall;
 pub mod view;
+
+pub use event::{Answer, Command, Event, Launch, LaunchOutcome, PodLaunch};
+pub use evaluate::Owner;
+pub use scheduler::Scheduler;

@@ -1,4 +1,5 @@
 //! Plans at work: their views for people, the order of their members.
+pub(crate) mod coordinator;
 pub mod strategy;
 pub mod view;
 

@@ -95,8 +95,7 @@ pub struct PortSpec {
 pub enum PortKind {
     /// Any number the offer has; kept over restarts on the same agent where possible.
     Any,
-    /// This number. It is taken from the offer when the agent offers it; otherwise (outside of the agent's ranges) it
-    /// is only held against other instances of this framework on the same agent.
+    /// This number; the agent must offer it.
     Fixed(u16),
     /// All numbers from the first to the second, as [`PortKind::Fixed`].
     Range(u16, u16),

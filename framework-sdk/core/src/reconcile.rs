@@ -1,0 +1,73 @@
+//! Asking the master for the truth about tasks until it has spoken about each.
+use std::collections::BTreeMap;
+
+use model::{AgentId, Span, TaskId, TaskState, Timestamp};
+
+use crate::backoff;
+use crate::event::Command;
+use crate::limits;
+use crate::scheduler::Scheduler;
+
+/// A task that was launched and of which nothing was heard for so long is asked for.
+const STAGING_DOUBT: Span = Span::seconds(60);
+
+/// Tasks the master has not yet spoken about.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reconciler {
+    pending: BTreeMap<TaskId, Option<AgentId>>,
+    attempt: u32,
+    next_at: Timestamp,
+}
+
+impl Reconciler {
+    pub(crate) fn begin(&mut self, now: Timestamp, tasks: Vec<(TaskId, Option<AgentId>)>) {
+        *self = Self { pending: tasks.into_iter().collect(), attempt: 0, next_at: now };
+    }
+    pub(crate) fn doubt(&mut self, now: Timestamp, tasks: Vec<(TaskId, Option<AgentId>)>) {
+        self.pending.extend(tasks);
+        self.attempt = 0;
+        self.next_at = now;
+    }
+    pub(crate) fn heard(&mut self, task_id: &TaskId) {
+        self.pending.remove(task_id);
+    }
+}
+
+impl Scheduler {
+    pub(crate) fn advance_reconcile(&mut self, now: Timestamp) {
+        let mut silent = Vec::new();
+        let mut next = None;
+        for unit in self.units.values().filter(|unit| unit.executor_id.is_some()) {
+            for task in unit.tasks.values().filter(|task| task.state == TaskState::Staging) {
+                let due = task.launched_at + STAGING_DOUBT;
+                if now >= due {
+                    let agent = unit.placement.as_ref().map(|placement| placement.agent_id.clone());
+                    silent.push((task.task_id.clone(), agent));
+                } else {
+                    next = Some(next.map_or(due, |at: Timestamp| at.min(due)));
+                }
+            }
+        }
+        silent.retain(|(task_id, _)| !self.reconciler.pending.contains_key(task_id));
+        if !silent.is_empty() {
+            self.reconciler.pending.extend(silent);
+        }
+        if let Some(at) = next {
+            self.wake_by(at);
+        }
+        let reconciler = &mut self.reconciler;
+        if reconciler.pending.is_empty() {
+            return;
+        }
+        if now >= reconciler.next_at {
+            reconciler.attempt += 1;
+            reconciler.next_at =
+                now + backoff::wait(reconciler.attempt, limits::RECONCILE_MIN, limits::RECONCILE_MAX);
+            let tasks = reconciler.pending.iter().take(limits::RECONCILE_TASKS_MAX);
+            let tasks = tasks.map(|(task, agent)| (task.clone(), agent.clone())).collect();
+            self.effects.push(Command::Reconcile(tasks));
+        }
+        let at = self.reconciler.next_at;
+        self.wake_by(at);
+    }
+}
