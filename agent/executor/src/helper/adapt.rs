@@ -54,13 +54,13 @@ fn adapt(config: &mut Value, bundle: &Path, cgroup: &str, machine: &Machine) {
     config["root"]["path"] = json!(bundle.join(root));
 
     let process = &mut config["process"];
-    if let Some(sets) = process["capabilities"].as_object_mut() {
+    if let Some(sets) = process.get_mut("capabilities").and_then(Value::as_object_mut) {
         for names in sets.values_mut().filter_map(Value::as_array_mut) {
             names.retain(|name| name.as_str().and_then(bit_of).is_some_and(|bit| machine.has(bit)));
         }
     }
     if !machine.has(CAP_SYS_RESOURCE) {
-        for limit in process["rlimits"].as_array_mut().into_iter().flatten() {
+        for limit in process.get_mut("rlimits").and_then(Value::as_array_mut).into_iter().flatten() {
             let Some(hard) = limit["type"].as_str().and_then(machine.hard_limit) else { continue };
             for end in ["soft", "hard"] {
                 if limit[end].as_u64().is_some_and(|asked| asked > hard) {
@@ -68,7 +68,7 @@ fn adapt(config: &mut Value, bundle: &Path, cgroup: &str, machine: &Machine) {
                 }
             }
         }
-        if process["oomScoreAdj"].as_i64().is_some_and(|adj| adj < 0) {
+        if process.get("oomScoreAdj").and_then(Value::as_i64).is_some_and(|adj| adj < 0) {
             process.as_object_mut().map(|process| process.remove("oomScoreAdj"));
         }
     }
@@ -83,7 +83,7 @@ fn adapt(config: &mut Value, bundle: &Path, cgroup: &str, machine: &Machine) {
 /// The library makes links and `/dev/ptmx` in `/dev`: on a bind mount of the host's it would change the host. A container that
 /// asks for the host's `/dev` gets its own with the same devices.
 fn replace_host_dev(config: &mut Value, machine: &Machine) {
-    let Some(mounts) = config["mounts"].as_array_mut() else { return };
+    let Some(mounts) = config.get_mut("mounts").and_then(Value::as_array_mut) else { return };
     let is_bound = |mount: &Value| mount["destination"] == "/dev" && mount["source"] == "/dev";
     let Some(at) = mounts.iter().position(is_bound) else { return };
     mounts.retain(|mount| !matches!(mount["destination"].as_str(), Some("/dev" | "/dev/pts" | "/dev/shm" | "/dev/mqueue")));

@@ -1,5 +1,5 @@
 //! A pod with a real executor and real containers of busybox, and the agent's end of the link. Needs root.
-#![allow(dead_code)] // each test file uses its part
+#![allow(dead_code, unreachable_pub)] // each test file uses its part
 
 use std::fs;
 use std::os::unix::fs::symlink;
