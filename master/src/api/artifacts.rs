@@ -1,0 +1,86 @@
+//! Artifacts: uploaded by operators under their digest, read by everybody of the pool; names are pointers to digests.
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+use daemon::serve::Peer;
+use http::{StatusCode, header};
+use tokio_util::io::ReaderStream;
+
+use super::{Context, known, operator};
+use crate::artifacts::Digest;
+use crate::limits::NAME_BYTES_MAX;
+use crate::refusal::{self, Refused};
+
+pub(super) fn routes() -> Router<Arc<Context>> {
+    Router::new()
+        .route("/artifacts/sha256/{digest}", get(fetch).put(upload))
+        .route("/artifacts/names/{name}", get(resolve).put(point).layer(DefaultBodyLimit::max(NAME_BYTES_MAX)))
+}
+
+async fn fetch(
+    State(context): State<Arc<Context>>,
+    Extension(peer): Extension<Peer>,
+    Path(digest): Path<String>,
+) -> Result<Response, Refused> {
+    known(Some(&peer))?;
+    blob(&context, &Digest::parse(&digest)?, "application/octet-stream").await
+}
+
+/// A blob as a streamed response.
+pub(super) async fn blob(context: &Context, digest: &Digest, kind: &str) -> Result<Response, Refused> {
+    let (file, length) = context.artifacts.open_blob(digest).await?;
+    let headers = [
+        (header::CONTENT_TYPE, kind.to_owned()),
+        (header::CONTENT_LENGTH, length.to_string()),
+        (header::HeaderName::from_static("docker-content-digest"), digest.to_string()),
+    ];
+    let body = Body::from_stream(ReaderStream::with_capacity(file, 256 * 1024));
+    Ok((headers, body).into_response())
+}
+
+async fn upload(
+    State(context): State<Arc<Context>>,
+    Extension(peer): Extension<Peer>,
+    Path(digest): Path<String>,
+    body: Body,
+) -> Result<Response, Refused> {
+    operator(Some(&peer))?;
+    let digest = Digest::parse(&digest)?;
+    if context.artifacts.has(&digest).await {
+        // What is here was verified. The rest of the upload is not waited for: the client sees an early answer.
+        return Ok(StatusCode::OK.into_response());
+    }
+    let length = context.artifacts.put(&digest, body.into_data_stream()).await?;
+    tracing::info!(%digest, length, "artifact uploaded");
+    Ok(StatusCode::CREATED.into_response())
+}
+
+async fn resolve(
+    State(context): State<Arc<Context>>,
+    Extension(peer): Extension<Peer>,
+    Path(name): Path<String>,
+) -> Result<Response, Refused> {
+    known(Some(&peer))?;
+    let found = context.artifacts.named(&name)?;
+    let digest = found.ok_or_else(|| {
+        refusal::not_found(format!("no artifact is named '{name}'"), format!("upload one with `mezzo artifact push {name} FILE`"))
+    })?;
+    Ok(digest.to_string().into_response())
+}
+
+async fn point(
+    State(context): State<Arc<Context>>,
+    Extension(peer): Extension<Peer>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Response, Refused> {
+    operator(Some(&peer))?;
+    let text = std::str::from_utf8(&body).map_err(|_| refusal::malformed("body", "the body is not sha256:<hex>"))?;
+    let digest = Digest::parse(text.trim())?;
+    context.artifacts.set_name(&name, &digest).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}

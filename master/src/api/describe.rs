@@ -1,0 +1,126 @@
+//! Views as operators' messages.
+use master_core::view::{AgentView, FrameworkView, RoleView, TaskView};
+use model::{Milli, Quantities, Resources, Timestamp};
+use proto::mezzo::v1 as wire;
+
+use super::Context;
+use crate::registry::record::millis;
+use crate::view::View;
+
+pub(super) fn master(context: &Context) -> wire::MasterDescription {
+    let view = context.view.read();
+    let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    wire::MasterDescription {
+        id: context.pool.master_id.clone(),
+        epoch: context.pool.epoch,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        address: context.advertise.to_string(),
+        started_unix_ms: millis(context.started),
+        agents: count(view.agents.len()),
+        frameworks: count(view.frameworks.len()),
+        tasks: count(view.tasks.len()),
+        pool: context.pool.name.clone(),
+    }
+}
+
+fn quantities(quantities: &Quantities) -> wire::Quantities {
+    // Memory and disk are thousandths of a MiB.
+    let bytes = |amount: Milli| i64::try_from(i128::from(amount.0) * 1024 * 1024 / 1000).unwrap_or(i64::MAX);
+    wire::Quantities {
+        text: quantities.to_string(),
+        cpus_milli: quantities.cpus.0,
+        mem_bytes: bytes(quantities.mem),
+        disk_bytes: bytes(quantities.disk),
+        gpus_milli: quantities.gpus.0,
+        ports: quantities.ports.to_string(),
+    }
+}
+
+fn sum(resources: &Resources) -> Option<wire::Quantities> {
+    Some(quantities(&resources.sum()))
+}
+
+pub(super) fn agent(agent: &AgentView) -> wire::AgentDescription {
+    let holdings = agent.total.held.iter().map(|(holding, held)| {
+        let role = &holding.reservation.role;
+        match &holding.volume {
+            Some(volume) => format!("volume {} for role {role}: {held}", volume.id),
+            None => format!("reserved for role {role}: {held}"),
+        }
+    });
+    wire::AgentDescription {
+        id: agent.id.to_string(),
+        name: agent.name.clone(),
+        address: agent.address.clone(),
+        port: agent.port.into(),
+        state: agent.state.word().to_owned(),
+        total: sum(&agent.total),
+        allocated: sum(&agent.allocated),
+        offered: sum(&agent.offered),
+        free: sum(&agent.free),
+        pod_subnet: agent.pod_subnet.clone(),
+        region: agent.region.clone(),
+        zone: agent.zone.clone(),
+        attributes: agent.attributes.clone().into_iter().collect(),
+        holdings: holdings.collect(),
+        registered_unix_ms: millis(agent.registered),
+        version: agent.software.clone(),
+    }
+}
+
+pub(super) fn framework(framework: &FrameworkView) -> wire::FrameworkDescription {
+    let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    let seconds = u32::try_from(framework.failover_timeout.0 / 1000).unwrap_or(u32::MAX);
+    wire::FrameworkDescription {
+        id: framework.id.to_string(),
+        name: framework.name.clone(),
+        principal: framework.principal.to_string(),
+        roles: framework.roles.iter().map(ToString::to_string).collect(),
+        state: framework.state.word().to_owned(),
+        tasks: count(framework.tasks),
+        offers: count(framework.offers),
+        api_url: framework.api_url.clone().unwrap_or_default(),
+        failover_timeout_seconds: seconds.into(),
+    }
+}
+
+pub(super) fn role(role: &RoleView) -> wire::RoleDescription {
+    let mut consumed = Quantities::default();
+    for (name, amount) in &role.consumed {
+        consumed.set_scalar(name, Milli(*amount));
+    }
+    wire::RoleDescription {
+        name: role.name.to_string(),
+        weight: f64::from(u32::try_from(role.weight_milli).unwrap_or(u32::MAX)) / 1000.0,
+        frameworks: u32::try_from(role.frameworks).unwrap_or(u32::MAX),
+        share_ppm: u32::try_from(role.share_ppm).unwrap_or(u32::MAX),
+        allocated: Some(quantities(&consumed)),
+    }
+}
+
+pub(super) fn task(view: &View, task: &TaskView) -> wire::TaskDescription {
+    let agent = view.agents.get(&task.agent_id);
+    let at = |time: Option<Timestamp>| time.map_or(0, millis);
+    let state = proto::mesos::v1::TaskState::try_from(proto::convert::task::state_to_wire(task.status.state));
+    wire::TaskDescription {
+        id: task.head.task_id.to_string(),
+        name: task.head.name.clone(),
+        framework_id: task.framework_id.to_string(),
+        framework: view.framework_name(&task.framework_id).to_owned(),
+        agent_id: task.agent_id.to_string(),
+        agent: agent.map(|agent| agent.name.clone()).unwrap_or_default(),
+        state: state.map(|state| state.as_str_name().to_owned()).unwrap_or_default(),
+        reason: task.status.reason.map(|reason| format!("{reason:?}")).unwrap_or_default(),
+        message: task.status.message.clone(),
+        resources: sum(&task.head.resources),
+        launched_unix_ms: millis(task.launched),
+        running_unix_ms: at(task.running),
+        ended_unix_ms: at(task.ended),
+        healthy: task.status.healthy,
+        ready: task.status.ready,
+        executor_id: task.executor_id.to_string(),
+        agent_address: agent.map(|agent| agent.address.clone()).unwrap_or_default(),
+        agent_port: agent.map(|agent| u32::from(agent.port)).unwrap_or_default(),
+        pod_id: task.executor_id.to_string(),
+    }
+}

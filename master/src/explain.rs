@@ -1,0 +1,115 @@
+//! "Why is it so?" in words, from the view: what is, then what can be done about it, the cheapest remedy first.
+use master_core::view::{AgentStateView, FrameworkStateView, FrameworkView, TaskView};
+use model::{Refusal, TaskState};
+use proto::mezzo::v1::Explanation;
+
+use crate::refusal;
+use crate::view::View;
+
+/// Reasons told per explanation.
+const LINES_MAX: usize = 20;
+
+pub(crate) fn explain(view: &View, kind: &str, name: &str) -> Result<Explanation, Refusal> {
+    let missing = |list: &str| refusal::not_found(format!("there is no {kind} '{name}'"), format!("see `mezzo {list} list`"));
+    match kind {
+        "task" => Ok(task(view, view.task(name).ok_or_else(|| missing("task"))?)),
+        "framework" => Ok(framework(view, view.framework(name).ok_or_else(|| missing("framework"))?)),
+        "role" => role(view, name).ok_or_else(|| missing("role")),
+        "agent" => agent(view, name).ok_or_else(|| missing("agent")),
+        _ => Err(refusal::malformed("kind", format!("'{kind}' is none of task, framework, role and agent"))),
+    }
+}
+
+fn task(view: &View, task: &TaskView) -> Explanation {
+    let mut out = Explanation::default();
+    let status = &task.status;
+    let agent = view.agents.get(&task.agent_id);
+    let place = agent.map_or_else(|| task.agent_id.to_string(), |agent| agent.name.clone());
+    let framework = view.framework_name(&task.framework_id);
+    out.lines.push(format!("task {} of framework {framework} is {:?} on agent {place}", task.head.task_id, status.state));
+    if let Some(reason) = status.reason {
+        out.lines.push(format!("the {:?} says: {reason:?}", status.source).to_lowercase());
+    }
+    if !status.message.is_empty() {
+        out.lines.push(status.message.clone());
+    }
+    if task.kill_asked {
+        out.lines.push("its framework or an operator asked for its end".to_owned());
+    }
+    if status.healthy == Some(false) {
+        out.lines.push("its health check fails".to_owned());
+    }
+    match status.state {
+        TaskState::Staging => out.lines.push("the agent has not answered yet".to_owned()),
+        TaskState::Starting => out.lines.push("the agent prepares its image, volumes and secrets".to_owned()),
+        TaskState::Running if status.ready == Some(false) => out.lines.push("it runs, but its readiness check does not pass".to_owned()),
+        TaskState::Unreachable => out.remedies.push(format!("bring agent {place} back; its tasks return with it")),
+        TaskState::Running
+        | TaskState::Killing
+        | TaskState::Finished
+        | TaskState::Failed
+        | TaskState::Killed
+        | TaskState::Error
+        | TaskState::Lost
+        | TaskState::Dropped
+        | TaskState::Gone
+        | TaskState::GoneByOperator
+        | TaskState::Unknown => {}
+    }
+    out.remedies.push(format!("read its output: mezzo task logs {}", task.head.task_id));
+    out
+}
+
+fn framework(view: &View, framework: &FrameworkView) -> Explanation {
+    let mut out = Explanation::default();
+    let (name, state) = (&framework.name, framework.state.word());
+    out.lines.push(format!("framework {name} is {state}, with {} tasks and {} offers", framework.tasks, framework.offers));
+    if framework.state != FrameworkStateView::Connected {
+        out.lines.push("it gets no offers while it is not connected".to_owned());
+        out.remedies.push("see whether its scheduler runs: mezzo service list".to_owned());
+    }
+    for role in &framework.suppressed {
+        out.lines.push(format!("it wants no offers for role {role} now"));
+    }
+    let mine = view.withheld.iter().filter(|((id, _), _)| *id == framework.id);
+    for ((_, agent_id), (role, reason)) in mine.take(LINES_MAX) {
+        let agent = view.agents.get(agent_id).map_or(agent_id.as_str(), |agent| agent.name.as_str());
+        out.lines.push(format!("agent {agent} is not offered for role {role}: {}", reason.in_words()));
+    }
+    for agent in view.agents.values().filter(|agent| agent.state == AgentStateView::Connected).take(LINES_MAX) {
+        let free = agent.free.sum();
+        out.lines.push(format!("agent {} has free: {free}", agent.name));
+    }
+    out.remedies.push(format!("see what its plan waits for: mezzo plan show {name}"));
+    out
+}
+
+fn role(view: &View, name: &str) -> Option<Explanation> {
+    let (_, role) = view.roles.iter().find(|(role, _)| role.as_str() == name)?;
+    let mut out = Explanation::default();
+    let (percent, rest) = (role.share_ppm / 10_000, role.share_ppm % 10_000 / 100);
+    out.lines.push(format!("role {name} has a dominant share of {percent}.{rest:02}% with weight {}", model::Milli(i64::try_from(role.weight_milli).unwrap_or(i64::MAX))));
+    for other in view.roles.values().filter(|other| other.name != role.name).take(LINES_MAX) {
+        let ours = u128::from(role.share_ppm) * u128::from(other.weight_milli);
+        let theirs = u128::from(other.share_ppm) * u128::from(role.weight_milli);
+        let order = if theirs < ours { "comes before it" } else { "comes after it, or has its turn with it" };
+        out.lines.push(format!("role {} {order}", other.name));
+    }
+    Some(out)
+}
+
+fn agent(view: &View, name: &str) -> Option<Explanation> {
+    let agent = view.agent(name)?;
+    let mut out = Explanation::default();
+    out.lines.push(format!("agent {} is {}, with {} tasks", agent.name, agent.state.word(), agent.tasks));
+    let sums = [("has", agent.total.sum()), ("allocated", agent.allocated.sum()), ("offered", agent.offered.sum()), ("free", agent.free.sum())];
+    out.lines.extend(sums.map(|(what, sum)| format!("{what}: {sum}")));
+    match agent.state {
+        AgentStateView::Connected => {}
+        AgentStateView::Gone => out.lines.push("an operator declared it gone; it never comes back".to_owned()),
+        AgentStateView::Recovered | AgentStateView::Disconnected { .. } | AgentStateView::Unreachable { .. } => {
+            out.remedies.push(format!("see whether the agent runs and reaches the master from {}", agent.address));
+        }
+    }
+    Some(out)
+}
