@@ -1,1 +1,6 @@
-//! Placeholder.
+//! The Kubernetes framework: the scheduler of a cluster, and the programs that run in its containers (`node-init`,
+//! `node-cleanup`, `dns`, `add-ons`). What is decided is in `kubernetes-core`; what a framework is, in `framework-sdk`.
+
+pub mod node_cleanup;
+pub mod node_init;
+pub mod pki;

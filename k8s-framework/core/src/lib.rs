@@ -4,6 +4,7 @@
 #![deny(clippy::float_arithmetic)]
 
 pub mod cidr;
+pub mod cleanup;
 //pub mod drain;
 pub mod flags;
 pub mod kubeconfig;

@@ -1,5 +1,5 @@
 //! What is put into a fresh cluster before its nodes come, and the two objects that the framework keeps up to date:
-//! each node's Node and the endpoints of the cluster's DNS. All as JSON, applied server-side under one field manager.
+//! each node's pod network and the endpoints of the cluster's DNS. All as JSON, applied server-side under one field manager.
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
@@ -100,14 +100,10 @@ pub fn dns_endpoints(servers: &[DnsServer]) -> Value {
     })
 }
 
-/// A node's Node, made before its kubelet starts so that it finds its pod network at once.
-pub fn node(name: &str, pod_subnet: Network) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": { "name": name },
-        "spec": { "podCIDR": pod_subnet.to_string(), "podCIDRs": [pod_subnet.to_string()] },
-    })
+/// The patch that gives a node its pod network: the subnet leased to its agent. A Node made beforehand would save the
+/// kubelet a moment, but a kubelet that finds one without capacity panics.
+pub fn pod_network(pod_subnet: Network) -> Value {
+    json!({ "spec": { "podCIDR": pod_subnet.to_string(), "podCIDRs": [pod_subnet.to_string()] } })
 }
 
 /// A pod pinned to a node that ends well when the cluster's DNS answers it: proof of the kubelet, the pod network,

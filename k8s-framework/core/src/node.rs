@@ -18,6 +18,10 @@ use crate::options::Amount;
 pub const DIR: &str = "/etc/kubernetes";
 /// The pause image, imported before the kubelet starts.
 pub const PAUSE_IMAGE: &str = "k8s.gcr.io/pause:3.2";
+/// Where kube-proxy says whether it is in step.
+pub const PROXY_HEALTH_PORT: u16 = 10256;
+/// Where a kubelet serves logs and exec.
+pub const KUBELET_PORT: u16 = 10250;
 /// The bridge of pods.
 pub const BRIDGE: &str = "cni0";
 
@@ -38,6 +42,8 @@ pub struct NodeSettings {
     pub pod_subnet: Network,
     /// Addresses of all pods: between these nothing is translated.
     pub pod_range: Network,
+    /// Addresses of services.
+    pub service_cidr: Network,
     /// Address of the cluster's DNS.
     pub dns_address: Ipv4Addr,
     /// Suffix of names.
