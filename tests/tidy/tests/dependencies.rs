@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("agent", &["agent-core", "model", "proto", "daemon", "executor"]),
     ("executor", &["model", "proto", "daemon"]),
     ("framework-sdk", &["framework-core", "model", "proto", "daemon"]),
-    ("services", &["framework-sdk", "framework-core", "model", "daemon"]),
+    ("services", &["framework-sdk", "framework-core", "model", "proto", "daemon"]),
     ("k8s-framework", &["kubernetes-core", "framework-sdk", "framework-core", "model", "daemon"]),
     ("mezzo", &["master", "agent", "executor", "services", "catalog", "proto", "model", "daemon"]),
     ("xtask", &[]),

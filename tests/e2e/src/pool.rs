@@ -1,0 +1,283 @@
+//! A pool of a test's own: its directory, name, network and operator, taken down when the value is dropped, also when the test
+//! fails. Then the logs are kept first.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::kubectl::Kubectl;
+use crate::program::Program;
+use crate::tasks::Task;
+use crate::wait::{eventually, until};
+
+/// Its bridge and namespaces are called after it, and nobody's real pool is.
+pub const NAME: &str = "e2e";
+
+/// A network of its own, so that a pool that a developer has running is not in the way.
+const SUBNET: &str = "10.85.0.0/24";
+
+/// Programs that packages run on agents.
+const ARTIFACTS: [&str; 2] = ["mezzo-kubernetes", "mezzo-hello"];
+
+/// A running pool.
+#[derive(Debug)]
+pub struct Pool {
+    directory: tempfile::TempDir,
+    programs: PathBuf,
+    test: &'static str,
+    master: String,
+    is_up: bool,
+    _lock: File,
+}
+
+impl Pool {
+    /// Brings up a pool for `test` with so many agents, and more options of `mezzo up`.
+    ///
+    /// # Errors
+    /// If it does not come up; what was begun is taken down again.
+    pub fn up(test: &'static str, agents: u32, options: &[&str]) -> Result<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            bail!("tests with real processes need root: containers, networks and cgroups are made");
+        }
+        let lock_path = std::env::temp_dir().join("mezzo-e2e.lock");
+        let lock = File::create(&lock_path).with_context(|| format!("open {}", lock_path.display()))?;
+        lock.lock().with_context(|| format!("lock {}", lock_path.display()))?;
+        let directory = tempfile::Builder::new()
+            .prefix("mezzo-e2e-")
+            .tempdir_in("/var/tmp")
+            .context("create a directory for the pool")?;
+        let mut pool = Self { directory, programs: programs()?, test, master: String::new(), is_up: true, _lock: lock };
+        let agents = agents.to_string();
+        let place = pool.place().display().to_string();
+        pool.mezzo(&["up", "--detach", "--dir", &place, "--name", NAME, "--subnet", SUBNET, "--agents", &agents])
+            .args(options)
+            .within(Duration::from_secs(120))
+            .run()?;
+        pool.master = pool.master_address()?;
+        Ok(pool)
+    }
+
+    /// The directory that `mezzo up --dir` got.
+    pub fn place(&self) -> PathBuf {
+        self.directory.path().join("pool")
+    }
+
+    /// A directory that lives as long as the pool.
+    pub fn scratch(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The `mezzo` program as this pool's operator.
+    pub fn mezzo(&self, arguments: &[&str]) -> Program {
+        let program = Program::new(self.programs.join("mezzo")).args(arguments).env("HOME", self.directory.path());
+        if self.master.is_empty() { program } else { program.env("MEZZO_MASTER", &self.master) }
+    }
+
+    /// The JSON that `mezzo` prints.
+    ///
+    /// # Errors
+    /// If it fails or prints something else.
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let text = self.mezzo(arguments).args(["--output", "json"]).run()?;
+        serde_json::from_str(&text).with_context(|| format!("read what `mezzo {}` printed", arguments.join(" ")))
+    }
+
+    /// Uploads the images called `names` and the programs of all packages.
+    ///
+    /// # Errors
+    /// If one cannot be built or uploaded.
+    pub fn upload(&self, names: &[&str]) -> Result<()> {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("find the workspace")?;
+        // Built before the tests began, so this only says where they are; if not, it takes as long as it takes.
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let images = Program::new(cargo)
+            .args(["xtask", "images"])
+            .args(names)
+            .directory(workspace)
+            .within(Duration::from_secs(15 * 60))
+            .run()?;
+        for line in images.lines() {
+            let (reference, layout) = line.split_once('\t').context("read the list of images")?;
+            self.mezzo(&["image", "push", layout, reference]).within(Duration::from_secs(180)).run()?;
+        }
+        for artifact in ARTIFACTS {
+            let stripped = self.directory.path().join(artifact);
+            Program::new("strip")
+                .args(["--strip-debug", "-o"])
+                .args([&stripped, &self.programs.join(artifact)])
+                .run()?;
+            self.mezzo(&["artifact", "push", artifact]).args([&stripped]).run()?;
+        }
+        Ok(())
+    }
+
+    /// All tasks that have not ended, or all there are.
+    ///
+    /// # Errors
+    /// If the master does not answer.
+    pub fn tasks(&self, framework: &str, all: bool) -> Result<Vec<Task>> {
+        let mut arguments = vec!["task", "list", "--framework", framework];
+        if all {
+            arguments.push("--all");
+        }
+        let list = self.json(&arguments)?;
+        Ok(list["tasks"].as_array().map_or_else(Vec::new, |tasks| tasks.iter().map(Task::read).collect()))
+    }
+
+    /// kubectl for one cluster.
+    ///
+    /// # Errors
+    /// If there is no such cluster.
+    pub fn kubectl(&self, cluster: &str) -> Result<Kubectl> {
+        let kubeconfig = self.directory.path().join(format!("{cluster}.kubeconfig"));
+        let text = self.mezzo(&["kubernetes", "kubeconfig", cluster]).run()?;
+        fs::write(&kubeconfig, text).with_context(|| format!("write {}", kubeconfig.display()))?;
+        Ok(Kubectl::new(&kubeconfig))
+    }
+
+    /// The processes of this pool whose arguments contain `words` one after the other, as in `agent run`.
+    ///
+    /// # Errors
+    /// If the process table cannot be read.
+    pub fn processes(&self, words: &[&str]) -> Result<Vec<Pid>> {
+        let place = self.place().display().to_string();
+        let mut found = Vec::new();
+        for (pid, arguments) in crate::machine::processes()? {
+            let matches = arguments.windows(words.len()).any(|window| window == words);
+            if matches && arguments.iter().any(|argument| argument.contains(&place)) {
+                found.push(pid);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The processes in the containers of a task's pod.
+    ///
+    /// # Errors
+    /// If the process table cannot be read.
+    pub fn processes_of(&self, task: &Task) -> Result<Vec<Pid>> {
+        let mut found = Vec::new();
+        for (pid, _) in crate::machine::processes()? {
+            // It may have ended since.
+            let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+            if groups.split(['/', '\n']).any(|part| part == task.pod_id) {
+                found.push(pid);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Waits until a framework is gone, with its tasks, reservations and volumes.
+    ///
+    /// # Errors
+    /// If something is still there after a minute and a half.
+    pub fn expect_nothing_held(&self, framework: &str) -> Result<()> {
+        until(&format!("nothing is left of {framework}"), Duration::from_secs(90), || {
+            let frameworks = self.json(&["framework", "list"])?;
+            let is_gone = list(&frameworks, "frameworks").iter().all(|listed| listed["name"] != framework);
+            let agents = self.json(&["agent", "list"])?;
+            let is_free = list(&agents, "agents").iter().all(|agent| list(agent, "holdings").is_empty());
+            Ok(is_gone && is_free && self.tasks(framework, false)?.is_empty())
+        })
+    }
+
+    /// Kills one process with SIGKILL and waits until it is gone.
+    ///
+    /// # Errors
+    /// If it is still there after ten seconds.
+    pub fn kill(&self, pid: Pid) -> Result<()> {
+        eprintln!("+ kill -9 {pid}");
+        kill(pid, Signal::SIGKILL).with_context(|| format!("kill {pid}"))?;
+        eventually(&format!("the end of {pid}"), Duration::from_secs(10), || {
+            Ok((!crate::machine::is_alive(pid)).then_some(()))
+        })
+    }
+
+    /// Takes the pool down as a user would, and deletes what it stored.
+    ///
+    /// # Errors
+    /// If `mezzo down` fails.
+    pub fn down(mut self) -> Result<()> {
+        self.is_up = false;
+        self.take_down()
+    }
+
+    fn take_down(&self) -> Result<()> {
+        let place = self.place().display().to_string();
+        self.mezzo(&["down", "--dir", &place, "--purge", "--yes"]).within(Duration::from_secs(120)).run().map(drop)
+    }
+
+    /// The pool's network has the master as its first host.
+    fn master_address(&self) -> Result<String> {
+        let first = SUBNET.rsplit_once('.').context("read the subnet")?.0;
+        Ok(format!("{first}.1:5050"))
+    }
+
+    /// A failed test's logs outlive its pool, in `target/e2e/<test>/`.
+    fn keep_logs(&self) -> Result<PathBuf> {
+        let kept = self.programs.parent().unwrap_or(&self.programs).join("e2e").join(self.test);
+        if kept.exists() {
+            fs::remove_dir_all(&kept).with_context(|| format!("delete {}", kept.display()))?;
+        }
+        fs::create_dir_all(&kept).with_context(|| format!("create {}", kept.display()))?;
+        copy_logs(&self.place(), &self.place(), &kept)?;
+        Ok(kept)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if !self.is_up {
+            return;
+        }
+        match self.keep_logs() {
+            Ok(kept) => eprintln!("the logs of the pool are in {}", kept.display()),
+            Err(error) => eprintln!("the logs of the pool are lost: {error:#}"),
+        }
+        if let Err(error) = self.take_down() {
+            eprintln!("the pool is not down: {error:#}");
+        }
+    }
+}
+
+/// A list in a message; an empty one is not printed.
+pub fn list<'a>(message: &'a Value, field: &str) -> &'a [Value] {
+    message[field].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Where cargo puts programs: the directory above that of this test's own executable.
+fn programs() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("find this program")?;
+    let directory = own.ancestors().nth(2).context("find the directory of programs")?.to_path_buf();
+    for program in ["mezzo"].iter().chain(&ARTIFACTS) {
+        if !directory.join(program).is_file() {
+            bail!("{program} is not built; first: cargo build --workspace --bins");
+        }
+    }
+    Ok(directory)
+}
+
+/// Copies logs and tasks' output, flat: slashes become dashes. Root filesystems of containers are left out.
+fn copy_logs(root: &Path, directory: &Path, kept: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Ok(());
+    };
+    for entry in entries.filter_map(Result::ok) {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let kind = entry.file_type().context("look at a file")?;
+        if kind.is_dir() && !matches!(name.as_str(), "rootfs" | "images" | "volumes" | "blobs") {
+            copy_logs(root, &path, kept)?;
+        } else if kind.is_file() && (name.ends_with(".log") || name.starts_with("stdout") || name.starts_with("stderr"))
+        {
+            let flat = path.strip_prefix(root).unwrap_or(&path).display().to_string().replace('/', "-");
+            fs::copy(&path, kept.join(flat)).with_context(|| format!("copy {}", path.display()))?;
+        }
+    }
+    Ok(())
+}

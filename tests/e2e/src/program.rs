@@ -1,0 +1,154 @@
+//! Running a program to its end, within a time, with all it said.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::wait::eventually;
+
+/// A program about to run.
+#[derive(Debug)]
+pub struct Program {
+    command: Command,
+    within: Duration,
+}
+
+/// What it left.
+#[derive(Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Program {
+    /// A program that must end within 60 seconds, unless told otherwise.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        Self { command: Command::new(program), within: Duration::from_secs(60) }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(mut self, arguments: I) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(key, value);
+        self
+    }
+
+    /// Runs it in a directory.
+    #[must_use]
+    pub fn directory(mut self, path: &Path) -> Self {
+        self.command.current_dir(path);
+        self
+    }
+
+    /// How long it may take.
+    #[must_use]
+    pub fn within(mut self, within: Duration) -> Self {
+        self.within = within;
+        self
+    }
+
+    /// Runs it; how it ended is for the caller to judge.
+    ///
+    /// # Errors
+    /// If it cannot be started or takes too long; then it is killed.
+    pub fn output(mut self) -> Result<Output> {
+        let line = self.line();
+        eprintln!("+ {line}");
+        let mut child = self
+            .command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("run `{line}`"))?;
+        let stdout = collect(child.stdout.take());
+        let stderr = collect(child.stderr.take());
+        let ended = eventually(&format!("`{line}`"), self.within, || Ok(child.try_wait()?));
+        let status = match ended {
+            Ok(status) => status,
+            Err(error) => {
+                // It may have ended just now.
+                let _ = child.kill();
+                child.wait().with_context(|| format!("wait for `{line}`"))?;
+                let said = stderr.join().unwrap_or_default();
+                return Err(error.context(format!("it said: {said}")));
+            }
+        };
+        let output =
+            Output { status, stdout: stdout.join().unwrap_or_default(), stderr: stderr.join().unwrap_or_default() };
+        if !output.stderr.is_empty() {
+            eprintln!("{}", output.stderr.trim_end());
+        }
+        Ok(output)
+    }
+
+    /// Runs it and gives what it wrote to standard output.
+    ///
+    /// # Errors
+    /// If it fails, too.
+    pub fn run(self) -> Result<String> {
+        let line = self.line();
+        let output = self.output()?;
+        if !output.status.success() {
+            bail!("`{line}` failed: {}\n{}{}", output.status, output.stdout, output.stderr);
+        }
+        Ok(output.stdout)
+    }
+
+    fn line(&self) -> String {
+        std::iter::once(self.command.get_program())
+            .chain(self.command.get_args())
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+/// Reads in the background, so that a full pipe stops nobody. A grandchild that keeps the pipe open is not waited for longer than
+/// the child that was asked for: the thread is detached with what it has if the pipe never ends.
+fn collect<R: Read + Send + 'static>(pipe: Option<R>) -> Collected {
+    let text = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let into = text.clone();
+    let thread = std::thread::spawn(move || {
+        let Some(mut pipe) = pipe else { return };
+        let mut buffer = [0; 8192];
+        while let Ok(read) = pipe.read(&mut buffer) {
+            if read == 0 {
+                break;
+            }
+            if let Ok(mut text) = into.lock() {
+                text.extend_from_slice(&buffer[..read]);
+            }
+        }
+    });
+    Collected { text, thread }
+}
+
+struct Collected {
+    text: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Collected {
+    fn join(self) -> Option<String> {
+        // What the child wrote is in the pipe when it has ended; a daemon it left behind may hold the pipe for ever.
+        let _ = crate::wait::until("the end of the output", Duration::from_secs(2), || Ok(self.thread.is_finished()));
+        let bytes = self.text.lock().ok()?.clone();
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
