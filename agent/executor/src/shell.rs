@@ -68,6 +68,9 @@ fn run(args: Vec<OsString>) -> Result<(), StartError> {
     host::detach().map_err(prepare("leave the agent's session and mount namespace"))?;
     let program = host::Program::pin().map_err(prepare("open the running program"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
+        // For looking up host names of checks, nothing else.
+        .max_blocking_threads(1)
+        .thread_keep_alive(std::time::Duration::from_secs(1))
         .enable_io()
         .enable_time()
         .build()

@@ -57,7 +57,9 @@ pub(super) async fn get(pid: i32, check: &HttpCheck) -> Result<String, HttpCheck
         "https" => Some(tls_config(pid, check)?),
         other => return Err(HttpCheckError::Scheme(other.to_owned())),
     };
-    let stream = TcpStream::connect((host, port))
+    // Names are looked up on a thread of their own, which the usual one does not need.
+    let address = if host == "localhost" { "127.0.0.1" } else { host };
+    let stream = TcpStream::connect((address, port))
         .await
         .map_err(|source| HttpCheckError::Connect { host: host.to_owned(), port, source })?;
     match tls {
