@@ -30,7 +30,7 @@ spec:
       containers:
       - name: web
         image: busybox:1
-        command: [sh, -c, "mkdir /tmp/www; hostname > /tmp/www/index.html; echo serving; exec httpd -f -p 8080 -h /tmp/www"]
+        command: [sh, -c, "mkdir /tmp/www; hostname > /tmp/www/index.html; echo serving; exec httpd -f -v -p 8080 -h /tmp/www"]
         readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
         volumeMounts:
         - {name: settings, mountPath: /settings}
@@ -172,19 +172,11 @@ fn the_client_s_own_address_is_seen(kubectl: &Kubectl, pods: &[serde_json::Value
     let mut ends = by_node.values();
     let (server, client) = (ends.next().context("a server")?, ends.next().context("a client on the other node")?);
     let address = |pod: &serde_json::Value| pod["status"]["podIP"].as_str().unwrap_or_default().to_owned();
-    kubectl.run(&["exec", &name(server), "--", "sh", "-c", "(nc -l -p 9090 -v -e true >/scratch/seen 2>&1 &)"])?;
-    until("the client's address", SOON, || {
-        let target = address(server);
-        kubectl.run(&[
-            "exec",
-            &name(client),
-            "--",
-            "sh",
-            "-c",
-            &format!("nc -w 2 {target} 9090 </dev/null || true"),
-        ])?;
-        let seen = kubectl.run(&["exec", &name(server), "--", "cat", "/scratch/seen"])?;
-        Ok(seen.contains(&address(client)))
+    let target = format!("http://{}:8080/", address(server));
+    let page = kubectl.run(&["exec", &name(client), "--", "wget", "-q", "-T", "10", "-O", "-", &target])?;
+    ensure!(page.trim() == name(server), "{target} is {page:?}");
+    until("the client's address in the server's log", SOON, || {
+        Ok(kubectl.run(&["logs", &name(server)])?.contains(&format!(":{}]", address(client))))
     })
 }
 
