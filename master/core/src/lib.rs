@@ -13,12 +13,34 @@ pub mod limits;
 pub mod registry;
 pub mod view;
 
+mod accept;
+mod agent;
+mod allocator;
+mod charge;
+mod framework;
+mod holdings;
+mod invariants;
+mod lease;
+mod ledger;
 mod master;
+mod offer;
+mod outbox;
+mod reconcile;
+mod registration;
+mod subscribe;
+mod teardown;
+mod timer;
+mod totals;
+mod update;
+
+#[cfg(test)]
+mod tests;
 
 pub use command::Command;
 pub use config::Config;
 pub use decision::{Decision, OfferEnd, Rejected, Withheld};
 pub use event::{Event, OperatorRequest, RequestId, SessionId, StateWrite};
+pub use invariants::check;
 pub use master::Master;
 pub use registry::{AgentRecord, FrameworkRecord, Pool, Record, RegistrySnapshot};
 pub use view::Delta;

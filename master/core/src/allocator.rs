@@ -1,0 +1,195 @@
+//! Divides what is free: among roles the one with the smallest dominant share divided by weight first, within a role among
+//! its frameworks likewise. One framework gets all it may use of an agent in one offer; what it does not want, the next
+//! gets at once.
+//!
+//! The cost follows what changed: only agents marked dirty are looked at, and orders are kept, not computed.
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::call::Offer;
+use model::{AgentId, FrameworkId, Milli, OfferId, Resources, RoleName};
+
+use crate::agent::AgentState;
+use crate::command::Command;
+use crate::decision::{Decision, Withheld};
+use crate::limits;
+use crate::master::Master;
+use crate::timer::Timer;
+use crate::view::Delta;
+
+pub(crate) mod filter;
+pub(crate) mod share;
+
+use filter::Filters;
+use share::Shares;
+
+/// What allocation needs between steps.
+#[derive(Debug, Default)]
+pub(crate) struct Allocator {
+    pub(crate) shares: Shares,
+    pub(crate) filters: Filters,
+    /// Agents with something free that somebody might want.
+    pub(crate) dirty: BTreeSet<AgentId>,
+    /// Where the last step ended, so that no agent is always first.
+    cursor: Option<AgentId>,
+    /// The shell was asked for an allocation and has not come yet.
+    scheduled: bool,
+}
+
+impl Allocator {
+    /// Begins with some agent, not always the first: several masters in a row must not favour the same one.
+    pub(crate) fn start_at(&mut self, agents: &BTreeMap<AgentId, crate::agent::Agent>, seed: u64) {
+        let count = u64::try_from(agents.len()).expect("a count fits 64 bits").max(1);
+        let index = usize::try_from(seed % count).expect("smaller than a count");
+        self.cursor = agents.keys().nth(index).cloned();
+    }
+}
+
+/// Worth an offer: 0.01 cpus, 32 MiB, or anything reserved (to be used, or given back).
+pub(crate) fn is_worth_an_offer(resources: &Resources) -> bool {
+    resources.unreserved.cpus >= Milli(10) || resources.unreserved.mem >= Milli::units(32) || !resources.held.is_empty()
+}
+
+impl Master {
+    /// Something of this agent may have become free, or wanted.
+    pub(crate) fn mark(&mut self, agent_id: &AgentId) {
+        self.allocator.dirty.insert(agent_id.clone());
+        self.schedule_allocation();
+    }
+    /// Somebody may want what others did not.
+    pub(crate) fn mark_all(&mut self) {
+        let connected = self.agents.values().filter(|agent| agent.session().is_some());
+        self.allocator.dirty.extend(connected.map(|agent| agent.id().clone()));
+        if !self.allocator.dirty.is_empty() {
+            self.schedule_allocation();
+        }
+    }
+    pub(crate) fn schedule_allocation(&mut self) {
+        if !self.allocator.scheduled {
+            self.allocator.scheduled = true;
+            self.wants_allocation = true;
+        }
+    }
+
+    /// One bounded step of allocation.
+    pub(crate) fn allocate(&mut self) {
+        self.allocator.scheduled = false;
+        let mut granted: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
+        let mut withheld = 0;
+        for agent_id in self.next_dirty() {
+            self.allocate_agent(&agent_id, &mut granted, &mut withheld);
+        }
+        for (framework_id, offers) in granted {
+            self.tell_framework(&framework_id, model::call::SchedulerEvent::Offers(offers));
+        }
+        self.tell_peers();
+        if !self.allocator.dirty.is_empty() || !self.peers_due.is_empty() {
+            self.schedule_allocation();
+        }
+    }
+
+    fn next_dirty(&mut self) -> Vec<AgentId> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = self.allocator.cursor.clone().map_or(Unbounded, Excluded);
+        let behind = self.allocator.dirty.range((from, Unbounded));
+        let chosen: Vec<AgentId> = behind.chain(&self.allocator.dirty).take(limits::AGENTS_PER_ALLOCATION).cloned().collect();
+        // `chain` may name an agent twice when few are dirty: the second removal finds nothing.
+        let chosen: Vec<AgentId> = chosen.into_iter().filter(|id| self.allocator.dirty.remove(id)).collect();
+        self.allocator.cursor = chosen.last().cloned();
+        chosen
+    }
+
+    fn allocate_agent(&mut self, agent_id: &AgentId, granted: &mut BTreeMap<FrameworkId, Vec<Offer>>, withheld: &mut usize) {
+        let Some(agent) = self.agents.get(agent_id) else { return };
+        if !matches!(agent.state, AgentState::Connected { .. }) {
+            return;
+        }
+        let mut free = agent.free();
+        while !free.is_empty() {
+            let (turn, reasons) = self.find_turn(agent_id, &free);
+            let Some((role, framework_id, usable)) = turn else {
+                // Only the last round's reasons stand: what was withheld from somebody was offered to nobody.
+                for (framework_id, role, reason) in reasons {
+                    if *withheld < limits::WITHHELD_PER_STEP_MAX {
+                        *withheld += 1;
+                        self.decided(Decision::Withheld { framework_id, role, agent_id: agent_id.clone(), reason });
+                    }
+                }
+                return;
+            };
+            free.take(&usable).expect("what is usable is part of what is free");
+            let offer = self.grant(agent_id, framework_id.clone(), role, usable);
+            granted.entry(framework_id).or_default().push(offer);
+        }
+    }
+
+    /// Whose turn it is: the first in order to whom some of this may be offered.
+    #[allow(clippy::type_complexity)]
+    fn find_turn(
+        &self,
+        agent_id: &AgentId,
+        free: &Resources,
+    ) -> (Option<(RoleName, FrameworkId, Resources)>, Vec<(FrameworkId, RoleName, Withheld)>) {
+        let mut reasons = Vec::new();
+        for role in self.allocator.shares.roles_in_order() {
+            let usable = free.usable_by(role);
+            if usable.is_empty() {
+                continue;
+            }
+            for framework_id in self.allocator.shares.frameworks_in_order(role) {
+                let reason = if !is_worth_an_offer(&usable) {
+                    Withheld::BelowMinimum { free: usable.clone() }
+                } else if self.offers.count_of(framework_id) >= limits::OFFERS_PER_FRAMEWORK_MAX {
+                    Withheld::TooManyOffers { limit: limits::OFFERS_PER_FRAMEWORK_MAX }
+                } else if let Some(until) = self.allocator.filters.blocks(framework_id, role, agent_id, &usable, self.now) {
+                    Withheld::Filtered { until }
+                } else {
+                    return (Some((role.clone(), framework_id.clone(), usable)), reasons);
+                };
+                if reasons.len() < limits::WITHHELD_PER_STEP_MAX {
+                    reasons.push((framework_id.clone(), role.clone(), reason));
+                }
+            }
+        }
+        (None, reasons)
+    }
+
+    fn grant(&mut self, agent_id: &AgentId, framework_id: FrameworkId, role: RoleName, resources: Resources) -> Offer {
+        self.offer_number += 1;
+        let id = format!("{}-{}-O{}", self.pool.master_id, self.pool.epoch, self.offer_number);
+        let id = OfferId::new(id).expect("made of a master id and numbers");
+        let agent = self.agents.get_mut(agent_id).expect("the caller has it");
+        agent.offered.add(&resources);
+        let offer = Offer {
+            id: id.clone(),
+            framework_id: framework_id.clone(),
+            role: role.clone(),
+            agent_id: agent_id.clone(),
+            agent_name: agent.record.name.clone(),
+            address: agent.record.address.clone(),
+            resources,
+            attributes: agent.facts.attributes.clone(),
+            region: agent.facts.region.clone(),
+            zone: agent.facts.zone.clone(),
+            pod_subnet: agent.record.pod_subnet.clone(),
+        };
+        self.allocator.shares.granted(&role, &framework_id);
+        self.allocator.shares.charge(&role, &framework_id, &offer.resources);
+        let expires = self.config.offer_timeout.map(|timeout| self.now + timeout);
+        if let Some(at) = expires {
+            self.timers.set(at, Timer::Offer(id.clone()));
+        }
+        self.offers.lend(offer.clone(), expires);
+        self.dirty.agents.insert(agent_id.clone());
+        self.dirty.frameworks.insert(framework_id.clone());
+        self.dirty.roles.insert(role.clone());
+        self.outbox.push(Command::Changed(Delta::OfferAdded(Box::new(offer.clone()))));
+        self.decided(Decision::Granted {
+            framework_id,
+            role,
+            agent_id: agent_id.clone(),
+            offer_id: id,
+            resources: offer.resources.clone(),
+        });
+        offer
+    }
+}

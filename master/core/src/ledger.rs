@@ -1,0 +1,156 @@
+//! The ledger: every task that is not both ended and acknowledged, and the ids of those that were, for a while.
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use model::{
+    AgentId, ExecutorId, FrameworkId, Reason, RoleName, Source, Span, TaskHead, TaskId, TaskState, TaskStatus, Timestamp,
+    UpdateId,
+};
+
+use crate::limits;
+use crate::view::TaskView;
+
+/// A task.
+#[derive(Debug, Clone)]
+pub(crate) struct Task {
+    pub(crate) framework_id: FrameworkId,
+    pub(crate) role: RoleName,
+    pub(crate) agent_id: AgentId,
+    pub(crate) executor_id: ExecutorId,
+    pub(crate) head: Arc<TaskHead>,
+    /// The newest known, without uuid. May be ahead of `pending`.
+    pub(crate) status: TaskStatus,
+    /// Head of the agent's stream of updates, which the framework has yet to acknowledge.
+    pub(crate) pending: Option<TaskStatus>,
+    /// The last one it acknowledged: the agent may repeat it, the framework must not see it again.
+    pub(crate) acknowledged: Option<UpdateId>,
+    /// Whether its resources count as allocated. Not while its agent is unreachable, nor once it has ended.
+    pub(crate) charged: bool,
+    /// Its end was asked for, with this grace. Said again when its agent returns.
+    pub(crate) kill: Option<Option<Span>>,
+    pub(crate) launched: Timestamp,
+    pub(crate) running: Option<Timestamp>,
+    pub(crate) ended: Option<Timestamp>,
+}
+
+impl Task {
+    pub(crate) fn state(&self) -> TaskState {
+        self.status.state
+    }
+    /// A status that the master makes: no uuid, nobody acknowledges it.
+    pub(crate) fn made(&self, state: TaskState, reason: Reason, message: &str, now: Timestamp) -> TaskStatus {
+        TaskStatus {
+            task_id: self.head.task_id.clone(),
+            state,
+            reason: Some(reason),
+            source: Source::Master,
+            message: message.to_owned(),
+            agent_id: Some(self.agent_id.clone()),
+            executor_id: Some(self.executor_id.clone()),
+            uuid: None,
+            healthy: None,
+            ready: None,
+            timestamp: now,
+        }
+    }
+    /// Takes a newer status if the transition table allows it; says from which state it came.
+    pub(crate) fn advance(&mut self, status: &TaskStatus, now: Timestamp) -> Option<TaskState> {
+        let from = self.status.state;
+        if !from.may_become(status.state) {
+            return None;
+        }
+        self.status = TaskStatus { uuid: None, ..status.clone() };
+        match status.state {
+            TaskState::Running if self.running.is_none() => self.running = Some(now),
+            state if state.is_terminal() => self.ended = Some(now),
+            _ => {}
+        }
+        Some(from)
+    }
+    pub(crate) fn view(&self) -> TaskView {
+        TaskView {
+            framework_id: self.framework_id.clone(),
+            role: self.role.clone(),
+            agent_id: self.agent_id.clone(),
+            executor_id: self.executor_id.clone(),
+            head: Arc::clone(&self.head),
+            status: self.status.clone(),
+            launched: self.launched,
+            running: self.running,
+            ended: self.ended,
+            kill_asked: self.kill.is_some(),
+        }
+    }
+}
+
+/// What is kept of a task that has left the ledger.
+#[derive(Debug, Clone)]
+pub(crate) struct Remembered {
+    pub(crate) state: TaskState,
+    pub(crate) agent_id: AgentId,
+}
+
+/// All tasks.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    tasks: BTreeMap<FrameworkId, BTreeMap<TaskId, Task>>,
+    remembered: BTreeMap<FrameworkId, Memory>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    tasks: BTreeMap<TaskId, Remembered>,
+    order: VecDeque<TaskId>,
+}
+
+impl Ledger {
+    pub(crate) fn insert(&mut self, task: Task) {
+        let of_framework = self.tasks.entry(task.framework_id.clone()).or_default();
+        let twice = of_framework.insert(task.head.task_id.clone(), task);
+        assert!(twice.is_none(), "a task id enters the ledger once");
+    }
+    pub(crate) fn get(&self, framework_id: &FrameworkId, task_id: &TaskId) -> Option<&Task> {
+        self.tasks.get(framework_id)?.get(task_id)
+    }
+    pub(crate) fn get_mut(&mut self, framework_id: &FrameworkId, task_id: &TaskId) -> Option<&mut Task> {
+        self.tasks.get_mut(framework_id)?.get_mut(task_id)
+    }
+    pub(crate) fn of_framework(&self, framework_id: &FrameworkId) -> impl Iterator<Item = &Task> {
+        self.tasks.get(framework_id).into_iter().flat_map(BTreeMap::values)
+    }
+    pub(crate) fn count_of(&self, framework_id: &FrameworkId) -> usize {
+        self.tasks.get(framework_id).map_or(0, BTreeMap::len)
+    }
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.values().flat_map(BTreeMap::values)
+    }
+    /// Takes a task out; its id stays remembered.
+    pub(crate) fn remove(&mut self, framework_id: &FrameworkId, task_id: &TaskId) -> Option<Task> {
+        let of_framework = self.tasks.get_mut(framework_id)?;
+        let task = of_framework.remove(task_id)?;
+        if of_framework.is_empty() {
+            self.tasks.remove(framework_id);
+        }
+        let memory = self.remembered.entry(framework_id.clone()).or_default();
+        let remembered = Remembered { state: task.state(), agent_id: task.agent_id.clone() };
+        if memory.tasks.insert(task_id.clone(), remembered).is_none() {
+            memory.order.push_back(task_id.clone());
+        }
+        if memory.order.len() > limits::REMEMBERED_TASKS_PER_FRAMEWORK_MAX
+            && let Some(oldest) = memory.order.pop_front()
+        {
+            memory.tasks.remove(&oldest);
+        }
+        Some(task)
+    }
+    pub(crate) fn remembered(&self, framework_id: &FrameworkId, task_id: &TaskId) -> Option<&Remembered> {
+        self.remembered.get(framework_id)?.tasks.get(task_id)
+    }
+    /// The framework has ended: nobody asks for its ids again.
+    pub(crate) fn forget(&mut self, framework_id: &FrameworkId) {
+        self.remembered.remove(framework_id);
+    }
+    pub(crate) fn remembered_max(&self) -> usize {
+        self.remembered.values().map(|memory| memory.tasks.len().max(memory.order.len())).max().unwrap_or(0)
+    }
+}

@@ -1,0 +1,473 @@
+//! Agents come, go and come back. The agent wins for what exists; the master wins for what must not exist.
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use model::call::SchedulerEvent;
+use model::link::{AgentRegistration, AgentTask, Peer, ToAgent};
+use model::{AgentId, FrameworkId, Reason, Resources, TaskId, TaskState, TaskStatus};
+
+use crate::agent::{Agent, AgentState, Facts, Ghost};
+use crate::command::Command;
+use crate::decision::{Decision, OfferEnd, Rejected};
+use crate::event::SessionId;
+use crate::framework::Framework;
+use crate::holdings::{are_sane, retitled};
+use crate::ledger::Task;
+use crate::lease::lease;
+use crate::limits;
+use crate::master::{Master, Session};
+use crate::registry::{AgentRecord, Record};
+use crate::timer::Timer;
+
+impl Master {
+    pub(crate) fn register(&mut self, session: SessionId, certified: &str, said: AgentRegistration) -> Result<(), Rejected> {
+        let (id, is_new) = self.identify(certified, &said)?;
+        self.check_registration(&said)?;
+        let record = match self.agents.get(&id) {
+            Some(agent) => agent.record.clone(),
+            None => self.admit(&id, &said)?,
+        };
+        if let Some(old) = self.agents.get(&id).and_then(Agent::session) {
+            // Its old stream is dead, the master just has not noticed.
+            self.outbox.push(Command::CloseAgent { session: old });
+            self.sessions.remove(&old);
+            self.agent_left(&id);
+        }
+        let fresh = said.agent_id.is_none();
+        let settled = settle(record, &said, fresh);
+        self.enter_agent(&id, session, &said, &settled);
+        let unwanted = self.merge_tasks(&id, &said.tasks);
+        let (generation, holdings) = (settled.record.holdings_generation, settled.record.holdings.clone());
+        if self.agents[&id].record != settled.record || is_new {
+            self.outbox.persist(Record::Agent(settled.record.clone()));
+        }
+        self.agents.get_mut(&id).expect("entered above").record = settled.record;
+        if is_new {
+            let (name, pod_subnet) = (said.name.clone(), self.agents[&id].record.pod_subnet.clone());
+            self.decided(Decision::AgentAdmitted { agent_id: id.clone(), name, pod_subnet });
+        } else {
+            self.decided(Decision::AgentReturned { agent_id: id.clone(), tasks: said.tasks.len() });
+        }
+        self.tell_agent(
+            &id,
+            ToAgent::Registered {
+                agent_id: id.clone(),
+                pod_subnet: self.agents[&id].record.pod_subnet.clone(),
+                pod_range: self.pool.pod_range.clone(),
+                ping_timeout: self.config.ping_timeout(),
+            },
+        );
+        for message in unwanted {
+            self.tell_agent(&id, message);
+        }
+        if settled.tell {
+            self.tell_agent(&id, ToAgent::SetHoldings { generation, holdings });
+        }
+        self.free_orphaned_holdings(&id);
+        if is_new || settled.moved {
+            self.peers_due = self.agents.values().filter(|a| a.session().is_some()).map(|a| a.id().clone()).collect();
+        } else {
+            self.peers_due.insert(id.clone());
+        }
+        self.mark(&id);
+        Ok(())
+    }
+
+    /// Which agent this is, and whether it is new. One without an id but with a known name has lost its state directory,
+    /// or has never heard the answer to its first registration: either way it is that agent, with nothing on it.
+    fn identify(&self, certified: &str, said: &AgentRegistration) -> Result<(AgentId, bool), Rejected> {
+        if said.name != certified {
+            return Err(Rejected::ForeignAgentName { name: said.name.clone(), certified: certified.to_owned() });
+        }
+        if said.epoch_seen > self.pool.epoch {
+            return Err(Rejected::NewerMaster { seen: said.epoch_seen, epoch: self.pool.epoch });
+        }
+        let Some(id) = &said.agent_id else {
+            return Ok(match self.agent_names.get(&said.name) {
+                Some(id) => (id.clone(), false),
+                None => {
+                    let id = format!("{}-S{}", self.pool.master_id, self.agent_number + 1);
+                    (AgentId::new(id).expect("made of a master id and a number"), true)
+                }
+            });
+        };
+        match self.agents.get(id) {
+            Some(agent) if agent.state == AgentState::Gone => Err(Rejected::AgentGone { agent_id: id.clone() }),
+            Some(agent) if agent.record.name == said.name => Ok((id.clone(), false)),
+            Some(_) | None => Err(Rejected::ForeignAgentId { agent_id: id.clone() }),
+        }
+    }
+
+    fn check_registration(&self, said: &AgentRegistration) -> Result<(), Rejected> {
+        let (count, limit) = (said.tasks.len(), limits::TASKS_PER_AGENT_MAX);
+        if count > limit {
+            return Err(Rejected::TooMany { what: "tasks on one agent", count, limit });
+        }
+        let (count, limit) = (said.total.held.len(), limits::HOLDINGS_PER_AGENT_MAX);
+        if count > limit {
+            return Err(Rejected::TooMany { what: "reservations and volumes on one agent", count, limit });
+        }
+        if said.address.parse::<Ipv4Addr>().is_err() {
+            return Err(Rejected::Malformed { what: "the agent's address must be an IPv4 address" });
+        }
+        if !are_sane(&said.total) || said.tasks.iter().any(|task| !are_sane(&task.head.resources)) {
+            return Err(Rejected::Malformed { what: "the agent reports a negative or absurd amount" });
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, id: &AgentId, said: &AgentRegistration) -> Result<AgentRecord, Rejected> {
+        let (count, limit) = (self.agents.len() + 1, limits::AGENTS_MAX);
+        if count > limit {
+            return Err(Rejected::TooMany { what: "agents", count, limit });
+        }
+        let taken = self.agents.values().map(|agent| agent.record.pod_subnet.as_str());
+        let Some(pod_subnet) = lease(&self.pool.pod_range, self.pool.pod_prefix_length, taken) else {
+            return Err(Rejected::NoSubnet { range: self.pool.pod_range.clone() });
+        };
+        self.agent_number += 1;
+        Ok(AgentRecord {
+            id: id.clone(),
+            name: said.name.clone(),
+            address: said.address.clone(),
+            pod_subnet,
+            gone: false,
+            unreachable_since: None,
+            holdings_generation: 0,
+            holdings: Resources::default(),
+        })
+    }
+
+    fn enter_agent(&mut self, id: &AgentId, session: SessionId, said: &AgentRegistration, settled: &Settled) {
+        if self.agents.contains_key(id) {
+            self.release_agent(id);
+        }
+        self.allocator.filters.clear_agent(id);
+        if let Some(Session::Agent { registered, .. }) = self.sessions.get_mut(&session) {
+            *registered = Some(id.clone());
+        }
+        self.agent_names.insert(said.name.clone(), id.clone());
+        let next_ping = self.now + self.config.ping_interval;
+        self.timers.set(next_ping, Timer::Ping(id.clone()));
+        let state = AgentState::Connected { session, pinged: 0, answered: 0, next_ping };
+        let agent = self.agents.entry(id.clone()).or_insert_with(|| Agent::new(settled.before.clone(), state));
+        agent.state = state;
+        agent.facts = Facts {
+            port: said.port,
+            region: said.region.clone(),
+            zone: said.zone.clone(),
+            attributes: said.attributes.clone(),
+            software: said.software.clone(),
+            registered: self.now,
+        };
+        agent.total = settled.total.clone();
+        let more = agent.total.clone();
+        self.allocator.shares.change_pool(&Resources::default(), &more);
+        self.dirty.roles.extend(self.allocator.shares.role_names().cloned());
+        self.dirty.agents.insert(id.clone());
+    }
+
+    /// What it runs and what the master thinks it runs become one; says what it must stop.
+    fn merge_tasks(&mut self, id: &AgentId, reported: &[AgentTask]) -> Vec<ToAgent> {
+        let mut ghosts = std::mem::take(&mut self.agents.get_mut(id).expect("entered").ghosts);
+        let mut messages = Vec::new();
+        let mut ended_frameworks = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        for task in reported {
+            let key = (task.framework.id.clone(), task.head.task_id.clone());
+            if !seen.insert(key.clone()) {
+                continue;
+            }
+            let alive = self.frameworks.get(&key.0).is_some_and(Framework::is_alive);
+            let known = self.ledger.get(&key.0, &key.1).map(|known| (known.agent_id == *id, known.state()));
+            let running = !task.latest.state.is_terminal();
+            let forgotten = self.ledger.remembered(&key.0, &key.1).is_some();
+            match known {
+                Some((true, state)) if !(state.is_terminal() && running) => self.merge_known(&key.0, &key.1, &task.latest),
+                None if alive && !forgotten => self.adopt(id, task),
+                Some(_) | None => {
+                    if running {
+                        let ghost = Ghost {
+                            resources: task.head.resources.clone(),
+                            task: ghosts.remove(&key).and_then(|ghost| ghost.task),
+                        };
+                        self.haunt(id, key.clone(), ghost);
+                        self.decided(Decision::UnwantedTask {
+                            framework_id: key.0.clone(),
+                            task_id: key.1.clone(),
+                            agent_id: id.clone(),
+                        });
+                        if alive {
+                            messages.push(ToAgent::Kill { framework_id: key.0, task_id: key.1, grace: None });
+                        } else {
+                            ended_frameworks.insert(key.0);
+                        }
+                    } else if !alive {
+                        ended_frameworks.insert(key.0);
+                    }
+                }
+            }
+        }
+        // The last words on ghosts that it has not got any more.
+        for (key, ghost) in ghosts {
+            self.agents.get_mut(id).expect("entered").ghosts.insert(key.clone(), ghost);
+            self.lay_ghost(id, &key, false);
+        }
+        messages.extend(ended_frameworks.into_iter().map(|framework_id| ToAgent::ShutdownFramework { framework_id }));
+        self.settle_missing(id, &seen);
+        self.repeat_kills(id, &mut messages);
+        messages
+    }
+
+    fn merge_known(&mut self, framework_id: &FrameworkId, task_id: &TaskId, latest: &TaskStatus) {
+        let now = self.now;
+        let task = self.ledger.get_mut(framework_id, task_id).expect("the caller saw it");
+        let returned = task.state() == TaskState::Unreachable;
+        let from = task.advance(latest, now);
+        let (agent_id, state) = (task.agent_id.clone(), task.state());
+        if let Some(from) = from.filter(|from| *from != state) {
+            self.decided(Decision::TaskBecame {
+                framework_id: framework_id.clone(),
+                task_id: task_id.clone(),
+                agent_id: agent_id.clone(),
+                from: Some(from),
+                to: state,
+            });
+        }
+        if state.is_terminal() || latest.state.is_terminal() {
+            self.release(framework_id, task_id);
+        } else {
+            self.charge(framework_id, task_id);
+        }
+        // A terminal state comes by the agent's own, reliable update; that it is back is only the master's to say.
+        if returned && !state.is_terminal() {
+            let task = self.ledger.get(framework_id, task_id).expect("the caller saw it");
+            let mut status = task.made(state, Reason::AgentReregistered, "its agent is back", now);
+            (status.healthy, status.ready) = (latest.healthy, latest.ready);
+            self.tell_framework(framework_id, SchedulerEvent::Update(status));
+        }
+        self.dirty.tasks.insert((framework_id.clone(), task_id.clone()));
+    }
+
+    /// A task launched under an earlier master, or forgotten by this one.
+    fn adopt(&mut self, agent_id: &AgentId, task: &AgentTask) {
+        let (framework_id, task_id) = (task.framework.id.clone(), task.head.task_id.clone());
+        let state = task.latest.state;
+        self.ledger.insert(Task {
+            framework_id: framework_id.clone(),
+            role: task.framework.role.clone(),
+            agent_id: agent_id.clone(),
+            executor_id: task.executor_id.clone(),
+            head: Arc::new(task.head.clone()),
+            status: TaskStatus { uuid: None, agent_id: Some(agent_id.clone()), ..task.latest.clone() },
+            pending: None,
+            acknowledged: None,
+            charged: false,
+            kill: None,
+            launched: model::Timestamp(0),
+            running: (state == TaskState::Running).then_some(task.latest.timestamp),
+            ended: state.is_terminal().then_some(task.latest.timestamp),
+        });
+        let agent = self.agents.get_mut(agent_id).expect("entered");
+        agent.tasks.insert((framework_id.clone(), task_id.clone()));
+        if !state.is_terminal() {
+            self.charge(&framework_id, &task_id);
+        }
+        self.dirty.tasks.insert((framework_id.clone(), task_id.clone()));
+        self.dirty.frameworks.insert(framework_id.clone());
+        self.decided(Decision::TaskBecame { framework_id, task_id, agent_id: agent_id.clone(), from: None, to: state });
+    }
+
+    /// Tasks of this agent that it has not got.
+    fn settle_missing(&mut self, id: &AgentId, seen: &BTreeSet<(FrameworkId, TaskId)>) {
+        let missing: Vec<_> = self.agents[id].tasks.difference(seen).cloned().collect();
+        for (framework_id, task_id) in missing {
+            let task = self.ledger.get(&framework_id, &task_id).expect("an agent's tasks are in the ledger");
+            match task.state() {
+                state if state.is_terminal() => {
+                    // It ended, and the agent has forgotten it before the framework acknowledged: said once more, unreliably.
+                    let status = TaskStatus { uuid: None, ..task.status.clone() };
+                    self.tell_framework(&framework_id, SchedulerEvent::Update(status));
+                    self.remove_task(&framework_id, &task_id);
+                }
+                TaskState::Staging => {
+                    let words = "the launch did not reach the agent";
+                    self.declare(&framework_id, &task_id, TaskState::Dropped, Reason::Reconciliation, words);
+                }
+                _ => {
+                    let words = "its agent is back without it";
+                    self.declare(&framework_id, &task_id, TaskState::Gone, Reason::AgentReregistered, words);
+                }
+            }
+        }
+    }
+
+    /// Kills asked for while it was away.
+    fn repeat_kills(&mut self, id: &AgentId, messages: &mut Vec<ToAgent>) {
+        for (framework_id, task_id) in &self.agents[id].tasks {
+            let task = self.ledger.get(framework_id, task_id).expect("an agent's tasks are in the ledger");
+            if let Some(grace) = task.kill.filter(|_| !task.state().is_terminal()) {
+                messages.push(ToAgent::Kill { framework_id: framework_id.clone(), task_id: task_id.clone(), grace });
+            }
+        }
+    }
+
+    /// Its stream ended. Nothing is lent of it; its tasks run on.
+    pub(crate) fn agent_left(&mut self, id: &AgentId) {
+        let agent = self.agents.get_mut(id).expect("a session's agent is known");
+        let AgentState::Connected { next_ping, .. } = agent.state else { return };
+        agent.state = AgentState::Disconnected { since: self.now };
+        self.timers.unset(next_ping, Timer::Ping(id.clone()));
+        self.timers.set(self.now + self.config.disconnected_grace, Timer::Grace(id.clone()));
+        for offer_id in self.offers.of_agent(id) {
+            if let Some(offer) = self.end_offer(&offer_id, OfferEnd::Rescinded) {
+                self.tell_framework(&offer.framework_id, SchedulerEvent::Rescind(offer_id));
+            }
+        }
+        self.peers_due.remove(id);
+        self.allocator.dirty.remove(id);
+        self.dirty.agents.insert(id.clone());
+        self.decided(Decision::AgentDisconnected { agent_id: id.clone() });
+    }
+
+    /// Pings it, or gives its session up.
+    pub(crate) fn ping(&mut self, id: &AgentId) {
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        let AgentState::Connected { session, pinged, answered, next_ping } = &mut agent.state else { return };
+        if *next_ping > self.now {
+            return;
+        }
+        if *pinged - *answered >= u64::from(self.config.ping_misses_max) {
+            let session = *session;
+            self.outbox.push(Command::CloseAgent { session });
+            self.sessions.remove(&session);
+            self.agent_left(id);
+            return;
+        }
+        *pinged += 1;
+        *next_ping = self.now + self.config.ping_interval;
+        let (number, at) = (*pinged, *next_ping);
+        self.timers.set(at, Timer::Ping(id.clone()));
+        self.tell_agent(id, ToAgent::Ping { number });
+    }
+
+    pub(crate) fn pong(&mut self, id: &AgentId, number: u64) {
+        if let Some(Agent { state: AgentState::Connected { pinged, answered, .. }, .. }) = self.agents.get_mut(id)
+            && number <= *pinged
+        {
+            *answered = number.max(*answered);
+        }
+    }
+
+    /// It stayed away: its tasks may run or not, nobody can say. It may come back with them.
+    pub(crate) fn grace_ended(&mut self, id: &AgentId) {
+        let Some(agent) = self.agents.get(id) else { return };
+        match agent.state {
+            AgentState::Disconnected { since } if since + self.config.disconnected_grace <= self.now => {}
+            // Set once, at the master's start.
+            AgentState::Recovered => {}
+            _ => return,
+        }
+        self.lose_agent(id, AgentState::Unreachable { since: self.now });
+        self.decided(Decision::AgentUnreachable { agent_id: id.clone() });
+        let tasks: Vec<_> = self.agents[id].tasks.iter().cloned().collect();
+        for (framework_id, task_id) in tasks {
+            let words = "its agent is unreachable";
+            self.declare(&framework_id, &task_id, TaskState::Unreachable, Reason::AgentRemoved, words);
+        }
+    }
+
+    pub(crate) fn ask_gone(&mut self, agent: String) -> Result<(), Rejected> {
+        let by_id = || self.agents.keys().find(|id| id.as_str() == agent);
+        let Some(id) = self.agent_names.get(&agent).or_else(by_id).cloned() else {
+            return Err(Rejected::UnknownAgent { agent });
+        };
+        match self.agents[&id].state {
+            AgentState::Connected { .. } => return Err(Rejected::AgentConnected { agent_id: id }),
+            AgentState::Gone => return Ok(()),
+            AgentState::Recovered | AgentState::Disconnected { .. } | AgentState::Unreachable { .. } => {}
+        }
+        self.lose_agent(&id, AgentState::Gone);
+        self.agent_names.remove(&self.agents[&id].record.name);
+        self.decided(Decision::AgentGone { agent_id: id.clone() });
+        let tasks: Vec<_> = self.agents[&id].tasks.iter().cloned().collect();
+        for (framework_id, task_id) in tasks {
+            let (state, words) = (TaskState::GoneByOperator, "an operator declared its agent gone");
+            self.declare(&framework_id, &task_id, state, Reason::AgentRemovedByOperator, words);
+            // One that had ended already waits for an acknowledgement that can have no effect any more.
+            self.remove_task(&framework_id, &task_id);
+        }
+        self.peers_due = self.agents.values().filter(|a| a.session().is_some()).map(|a| a.id().clone()).collect();
+        self.schedule_allocation();
+        Ok(())
+    }
+
+    fn lose_agent(&mut self, id: &AgentId, state: AgentState) {
+        self.release_agent(id);
+        let ghosts: Vec<_> = self.agents[id].ghosts.keys().cloned().collect();
+        for key in ghosts {
+            self.lay_ghost(id, &key, false);
+        }
+        self.allocator.filters.clear_agent(id);
+        let agent = self.agents.get_mut(id).expect("the caller has it");
+        agent.state = state;
+        agent.record.gone = state == AgentState::Gone;
+        agent.record.unreachable_since = Some(self.now);
+        self.outbox.persist(Record::Agent(agent.record.clone()));
+        self.dirty.roles.extend(self.allocator.shares.role_names().cloned());
+        let connected: Vec<_> = self.frameworks.values().filter(|f| f.session().is_some()).map(|f| f.id().clone()).collect();
+        for framework_id in connected {
+            let event = SchedulerEvent::Failure { agent_id: id.clone(), executor_id: None };
+            self.tell_framework(&framework_id, event);
+        }
+    }
+
+    /// Tells some of those that have to hear it who the others are.
+    pub(crate) fn tell_peers(&mut self) {
+        let due: Vec<_> = self.peers_due.iter().take(limits::PEERS_PER_STEP).cloned().collect();
+        for id in due {
+            self.peers_due.remove(&id);
+            let others = self.agents.values().filter(|agent| *agent.id() != id && agent.state != AgentState::Gone);
+            let peers = others
+                .map(|agent| Peer {
+                    agent_id: agent.id().clone(),
+                    address: agent.record.address.clone(),
+                    pod_subnet: agent.record.pod_subnet.clone(),
+                })
+                .collect();
+            self.tell_agent(&id, ToAgent::Peers(peers));
+        }
+    }
+}
+
+/// A registration laid beside the registry.
+struct Settled {
+    before: AgentRecord,
+    record: AgentRecord,
+    total: Resources,
+    /// The agent's titles are not the ones that stand.
+    tell: bool,
+    /// Others must learn its new address.
+    moved: bool,
+}
+
+/// Whose titles stand: the master's, once it decided any, as its registry is never older than an agent's checkpoint. But
+/// an agent that lost its state has lost its volumes with it, and one that shrank cannot hold what it held.
+fn settle(before: AgentRecord, said: &AgentRegistration, fresh: bool) -> Settled {
+    let mut record = AgentRecord { address: said.address.clone(), unreachable_since: None, ..before.clone() };
+    let reported = said.total.holdings();
+    let moved = before.address != said.address;
+    if record.holdings == reported {
+        return Settled { before, record, total: said.total.clone(), tell: false, moved };
+    }
+    if record.holdings_generation > 0
+        && !fresh
+        && let Some(total) = retitled(&said.total, &record.holdings)
+    {
+        return Settled { before, record, total, tell: true, moved };
+    }
+    record.holdings = reported;
+    record.holdings_generation += 1;
+    Settled { before, record, total: said.total.clone(), tell: true, moved }
+}

@@ -1,0 +1,61 @@
+//! What is to happen at a time. One queue, so that the shell needs one timer.
+use std::collections::BTreeSet;
+
+use model::{AgentId, FrameworkId, OfferId, RoleName, Timestamp};
+
+/// What happens.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// Ping an agent, or give its session up.
+    Ping(AgentId),
+    /// An agent was away for too long.
+    Grace(AgentId),
+    /// A framework was away for too long.
+    Failover(FrameworkId),
+    /// An offer was not answered.
+    Offer(OfferId),
+    /// A filter ends.
+    Filter(FrameworkId, RoleName, AgentId),
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    queue: BTreeSet<(Timestamp, Timer)>,
+    told: Option<Timestamp>,
+}
+
+impl Timers {
+    pub(crate) fn set(&mut self, at: Timestamp, timer: Timer) {
+        self.queue.insert((at, timer));
+    }
+    pub(crate) fn unset(&mut self, at: Timestamp, timer: Timer) {
+        self.queue.remove(&(at, timer));
+    }
+    /// The next one whose time has come.
+    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<Timer> {
+        if self.queue.first()?.0 > now {
+            return None;
+        }
+        self.queue.pop_first().map(|(_, timer)| timer)
+    }
+    /// The shell's timer has fired: it has to be told anew.
+    pub(crate) fn fired(&mut self) {
+        self.told = None;
+    }
+    /// The time to tell the shell, if it differs from what it knows.
+    pub(crate) fn to_tell(&mut self) -> Option<Timestamp> {
+        let next = self.queue.first().map(|(at, _)| *at);
+        if next.is_none() || next == self.told {
+            return None;
+        }
+        self.told = next;
+        next
+    }
+    pub(crate) fn contains(&self, at: Timestamp, timer: Timer) -> bool {
+        self.queue.contains(&(at, timer))
+    }
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+}
