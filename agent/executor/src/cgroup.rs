@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use crate::limits::CGROUP_KILL_MS_MAX;
 
 const PROCS: &str = "cgroup.procs";
+const FREEZER: &str = "freezer.state";
 
 /// Why cgroups were not killed or removed.
 #[derive(Debug, thiserror::Error)]
@@ -92,17 +93,17 @@ pub fn kill_pod_cgroups(prefix: &str) -> Result<(), CgroupError> {
     let hierarchies = hierarchies()?;
     let roots: Vec<PathBuf> = hierarchies.iter().map(|h| h.mount.join(&path)).filter(|p| p.exists()).collect();
     // A frozen v1 cgroup cannot fork faster than it is listed.
-    let freezers: Vec<PathBuf> = roots.iter().map(|root| root.join("freezer.state")).filter(|p| p.exists()).collect();
-    for state in &freezers {
-        let _ = fs::write(state, "FROZEN");
+    let freezers: Vec<&PathBuf> = roots.iter().filter(|root| root.join(FREEZER).exists()).collect();
+    for root in &freezers {
+        let _ = fs::write(root.join(FREEZER), "FROZEN");
     }
     let started = Instant::now();
     let limit = Duration::from_millis(CGROUP_KILL_MS_MAX);
     let killed = loop {
         let members = kill_members(&roots)?;
-        // Frozen processes take their SIGKILL only when thawed.
-        for state in &freezers {
-            let _ = fs::write(state, "THAWED");
+        // Frozen processes take their SIGKILL only when thawed; what the container froze itself counts too.
+        for root in &freezers {
+            walk(root, &mut |dir| drop(fs::write(dir.join(FREEZER), "THAWED")));
         }
         if members == 0 {
             break Ok(());
@@ -187,12 +188,11 @@ fn parse_hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
     let mut found: Vec<Hierarchy> = Vec::new();
     for line in mountinfo.lines() {
         let Some((before, after)) = line.split_once(" - ") else { continue };
-        let mut before = before.split(' ').skip(3);
-        let (Some(root), Some(mount)) = (before.next(), before.next()) else { continue };
+        let Some(mount) = before.split(' ').nth(4) else { continue };
         let mut after = after.split(' ');
         let (fstype, options) = (after.next().unwrap_or_default(), after.nth(1).unwrap_or_default());
-        // Bind mounts of a part of a hierarchy (in containers on this host) are none.
-        if root != "/" {
+        // Where the runtime library looks too. Others are inside containers' root filesystems.
+        if !Path::new(mount).starts_with("/sys/fs/cgroup") {
             continue;
         }
         let kind = match fstype {

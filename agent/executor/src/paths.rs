@@ -14,9 +14,9 @@ impl PodPaths {
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
-    /// The OCI runtime's own state, a directory per container.
+    /// The OCI runtime's own state, a directory per container. No container's name has a dot.
     pub(crate) fn state_root(&self) -> PathBuf {
-        self.dir.join("run").join("state")
+        self.dir.join("run").join(".state")
     }
     /// What helper and executor leave each other about one container: adapted bundle, pid, error.
     pub(crate) fn container(&self, name: &str) -> PathBuf {

@@ -108,6 +108,7 @@ fn listen(dir: &Path) -> std::io::Result<tokio::net::UnixListener> {
 fn init_log() {
     use tracing_subscriber::EnvFilter;
     let filter = std::env::var("MEZZO_LOG")
+        .or_else(|_| std::env::var("RUST_LOG"))
         .ok()
         .and_then(|text| EnvFilter::try_new(text).ok())
         .unwrap_or_else(|| EnvFilter::new("info"));

@@ -349,7 +349,7 @@ async fn an_executor_is_small() {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
     };
-    println!("resident anonymous: {} KiB", field("RssAnon:"));
+    eprintln!("resident anonymous: {} KiB", field("RssAnon:"));
     assert!(field("RssAnon:") <= 8 * 1024, "{status}");
     assert_eq!(field("Threads:"), 1);
 }

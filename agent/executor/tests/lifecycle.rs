@@ -1,7 +1,7 @@
 //! Containers from start to end: exit codes, signals, OOM kills, restarts, groups, kills, logs, helpers.
 mod common;
 
-use common::{Pod, PATIENCE, cgroup_dirs, in_place, is_alive, until};
+use common::{Pod, cgroup_dirs, in_place, is_alive, until};
 use executor::files;
 use proto::mezzo::v1::container_report::Kind;
 use proto::mezzo::v1::ended::How;
@@ -127,7 +127,7 @@ async fn a_kill_is_gentle_first_and_then_not() {
     pod.container("deaf", "trap '' TERM; echo up; while true; do sleep 0.01; done").restart = in_place(10, 10);
     let mut agent = pod.start().await;
     until("both run", || pod.stdout("kind") == "up\n" && pod.stdout("deaf") == "up\n").await;
-    agent.kill("kind", PATIENCE.as_millis() as u64).await;
+    agent.kill("kind", 60_000).await;
     let ended = agent.ended("kind").await;
     assert_eq!((ended.how, ended.killed_on_request, ended.why.as_str()), (Some(How::ExitCode(9)), true, "test"));
     agent.kill("deaf", 100).await;
@@ -170,6 +170,45 @@ async fn children_left_behind_die_with_their_container() {
     agent.ended("forks").await;
     let orphan: u32 = pod.stdout("forks").trim().parse().unwrap();
     assert!(!is_alive(orphan));
+}
+
+#[tokio::test]
+async fn a_program_starts_with_a_clean_slate() {
+    let mut pod = Pod::new();
+    pod.container("web", "cat /proc/self/status; ls /proc/self/fd; touch /made; ls -l /made");
+    let mut agent = pod.start().await;
+    agent.ended("web").await;
+    let said = pod.stdout("web");
+    let signals = |name: &str| -> u64 {
+        let hex = said.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+        u64::from_str_radix(hex, 16).unwrap()
+    };
+    // SIGPIPE is 13. (32 and 33 are the C library's own.)
+    assert_eq!((signals("SigIgn:") & (1 << 12), signals("SigBlk:")), (0, 0), "{said}");
+    // stdin, stdout, stderr and the directory that ls reads.
+    assert!(said.contains("\n0\n1\n2\n3\n-rw-r--r--"), "{said}");
+}
+
+#[tokio::test]
+async fn what_a_container_froze_dies_with_it() {
+    let mut pod = Pod::new();
+    pod.container_with("web", "sleep 1000 & echo $!; wait", |config| {
+        config["linux"]["namespaces"] = serde_json::json!([{"type": "mount"}]);
+    });
+    let mut agent = pod.start().await;
+    agent.started("web").await;
+    until("its child runs", || pod.stdout("web").ends_with('\n')).await;
+    let child: u32 = pod.stdout("web").trim().parse().unwrap();
+    for dir in cgroup_dirs(&format!("{}/web", pod.cgroup)).into_iter().filter(|dir| dir.join("freezer.state").exists()) {
+        let frozen = dir.join("frozen");
+        std::fs::create_dir(&frozen).unwrap();
+        std::fs::write(frozen.join("cgroup.procs"), child.to_string()).unwrap();
+        std::fs::write(frozen.join("freezer.state"), "FROZEN").unwrap();
+    }
+    agent.kill("web", 0).await;
+    agent.ended("web").await;
+    assert!(!is_alive(child));
+    assert_eq!(cgroup_dirs(&format!("{}/web", pod.cgroup)), Vec::<std::path::PathBuf>::new());
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ pub(super) fn run(args: Args) -> Result<u8, HelperError> {
 }
 
 fn read_config(state_root: &Path, id: &str) -> Result<Value, HelperError> {
-    // `<pod>/run/state` and `<pod>/run/<container>` are neighbours.
+    // `<pod>/run/.state` and `<pod>/run/<container>` are neighbours.
     let path = state_root.with_file_name(id).join("config.json");
     let text = fs::read(&path)
         .map_err(|source| HelperError::File { operation: "read", path: path.clone(), source })?;

@@ -27,6 +27,7 @@ impl Workload {
 
 impl Executor for Workload {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
+        reset_sigpipe();
         if self.is_session {
             take_terminal();
         } else {
@@ -72,6 +73,13 @@ fn set_propagation(spec: &Spec) -> Result<(), ExecutorError> {
         }
     }
     Ok(())
+}
+
+/// Rust programs ignore SIGPIPE, and what is ignored stays so across exec: the program would not die of a closed pipe.
+#[allow(unsafe_code)]
+fn reset_sigpipe() {
+    // SAFETY: no handler of ours is involved, SIG_DFL is always sound.
+    let _ = unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) };
 }
 
 /// A shell without a controlling terminal has no job control and no Ctrl-C. The library has made this process a session

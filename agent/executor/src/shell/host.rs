@@ -12,6 +12,8 @@ use nix::sched::{CloneFlags, unshare};
 pub(super) fn detach() -> io::Result<()> {
     // Fails if the agent made it a group leader; then it left the session's signals behind as well.
     let _ = nix::unistd::setsid();
+    // Containers inherit it: what they make should not depend on how the agent was started.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     nix::sys::prctl::set_child_subreaper(true)?;
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)?;
