@@ -179,6 +179,10 @@ impl Agent {
             })
         })
     }
+    /// How many [`Agent::tasks`] there are.
+    pub fn task_count(&self) -> usize {
+        self.index.len()
+    }
     /// The pod in which a task is or was, as long as its sandbox is kept; the newest if there are several.
     pub fn pod_of(&self, task_id: &TaskId) -> Option<&PodId> {
         self.pods

@@ -1,0 +1,45 @@
+//! Every bound of the agent's shell, with its arithmetic.
+use std::time::Duration;
+
+/// Events waiting for the core. Full: whoever reports waits; 4096 = 1024 pods with 4 reports each at once.
+pub(crate) const INBOX_MAX: usize = 4096;
+/// Messages waiting for the master. Full: the link is closed as too slow; registering again says it all anew.
+pub(crate) const OUTBOUND_MAX: usize = 4096;
+/// A message of the agent link: a launch of 4 MiB payload, twice over.
+pub(crate) const LINK_MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// A manifest or an image configuration.
+pub(crate) const MANIFEST_BYTES_MAX: usize = 4 << 20;
+/// A secret: certificates and keys, not databases.
+pub(crate) const SECRET_BYTES_MAX: usize = 1 << 20;
+/// All secrets of one container; the size of its tmpfs.
+pub(crate) const SECRETS_TMPFS_BYTES: usize = 8 << 20;
+/// What a command on the host's files may write outside its sandbox; it is memory.
+pub(crate) const HOST_ROOT_TMPFS_BYTES: usize = 64 << 20;
+/// Layers of one image: overlayfs takes its options in one page of 4096 bytes, and a layer's path is about 60.
+pub(crate) const LAYERS_MAX: usize = 64;
+/// One log file; with its rotations a stream keeps 40 MiB.
+pub(crate) const LOG_BYTES_MAX: u64 = 10 << 20;
+/// Rotated files kept per stream.
+pub(crate) const LOG_FILES_MAX: u32 = 3;
+/// Between SIGTERM and SIGKILL, if neither task nor kill says otherwise.
+pub(crate) const KILL_GRACE_DEFAULT: Duration = Duration::from_secs(5);
+/// How long a spawned executor may take to answer.
+pub(crate) const EXECUTOR_START_TIME: Duration = Duration::from_secs(20);
+/// How long an executor that was told to exit may take before it is killed.
+pub(crate) const EXECUTOR_EXIT_TIME: Duration = Duration::from_secs(5);
+/// First pause before something that failed is tried again; doubles up to [`RETRY_MAX`].
+pub(crate) const RETRY_MIN: Duration = Duration::from_millis(200);
+/// Longest such pause.
+pub(crate) const RETRY_MAX: Duration = Duration::from_secs(10);
+/// How often a download is tried.
+pub(crate) const DOWNLOAD_ATTEMPTS: u32 = 4;
+/// Processes of an unprivileged container.
+pub(crate) const PIDS_MAX: i64 = 4096;
+/// Processes of a privileged one, which may hold containers of its own.
+pub(crate) const PRIVILEGED_PIDS_MAX: i64 = 32_768;
+/// How often a followed log is looked at: what a person takes for at once.
+pub(crate) const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
+/// Bytes of one log chunk or piece of terminal output.
+pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+/// One artifact.
+pub(crate) const ARTIFACT_BYTES_MAX: u64 = 8 << 30;
