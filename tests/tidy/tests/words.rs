@@ -57,7 +57,6 @@ fn nothing_names_the_machine_it_was_written_on() {
 
 /// Identifiers that have a better word in the glossary. Only whole identifiers and only ours: the wire of others keeps its names.
 const BETTER: &[(&str, &str)] = &[
-    ("slave", "agent"),
     ("slave_id", "agent_id"),
     ("cancel_offer", "rescind"),
     ("revoke_offer", "rescind"),
