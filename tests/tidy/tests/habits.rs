@@ -37,7 +37,9 @@ fn tests_wait_for_conditions() {
                 continue;
             }
             let above = &lines[index.saturating_sub(LINES_OF_A_LOOP)..index];
-            if !above.iter().any(|line| line.code.contains("deadline")) {
+            let is_bounded =
+                |line: &tidy::source::Line<'_>| line.code.contains("deadline") || line.code.contains("within(");
+            if !above.iter().any(is_bounded) {
                 found.push(format!("{}:{}", file.path, line.number));
             }
         }
