@@ -1,12 +1,15 @@
 //! How a framework (and the HTTP API) speaks to its running scheduler.
 use std::sync::Arc;
 
+use framework_core::evaluate::Verdict;
 use framework_core::plan::PlanView;
 use framework_core::spec::{InstanceName, ServiceSpec};
 use framework_core::view::ServiceView;
 use model::Refusal;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::engine::IN_DOUBT;
+use crate::limits;
 use crate::state::StateStore;
 
 /// Cheap to clone; works before the scheduler is connected (calls that change something wait for the connection).
@@ -30,6 +33,8 @@ pub struct Published {
     pub view: Arc<ServiceView>,
     /// Plans.
     pub plans: Arc<Vec<PlanView>>,
+    /// The latest evaluations of offers, oldest first.
+    pub verdicts: Arc<Vec<Verdict>>,
 }
 
 pub(crate) type Reply = oneshot::Sender<Result<(), Refusal>>;
@@ -73,7 +78,14 @@ impl Handle {
     /// # Errors
     /// If it is invalid or not allowed; then nothing changes.
     pub async fn set_target(&self, spec: ServiceSpec) -> Result<(), Refusal> {
-        self.ask(|reply| Request::SetTarget { spec: Box::new(spec), reply }).await
+        loop {
+            let spec = Box::new(spec.clone());
+            match self.ask(|reply| Request::SetTarget { spec, reply }).await {
+                // Setting the same target twice changes nothing.
+                Err(refusal) if refusal.code == IN_DOUBT => tokio::time::sleep(limits::WRITE_RETRY).await,
+                done => return done,
+            }
+        }
     }
     /// Stops a plan from starting anything new.
     ///

@@ -10,14 +10,22 @@
 #![warn(missing_docs)]
 
 pub mod config;
+mod engine;
 pub mod framework;
 pub mod handle;
+pub mod http;
+mod limits;
+mod payload;
+mod records;
+pub mod sdk;
 pub mod state;
 
 pub use config::{Config, ConfigError};
 pub use framework::{
-    ActionRequest, Framework, PodInstance, ProbeRequest, Progress, RenderedFile, RenderedPod, RenderedTask,
+    ActionRequest, Caller, Framework, PodInstance, ProbeRequest, Progress, RenderedFile, RenderedPod, RenderedTask,
 };
 pub use framework_core::{plan, spec, view};
 pub use handle::Handle;
+pub use records::RecordError;
+pub use sdk::{Sdk, SdkError};
 pub use state::{StateError, StateStore};

@@ -5,7 +5,9 @@ use std::sync::{Arc, RwLock};
 use model::Refusal;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::engine::IN_DOUBT;
 use crate::handle::Request;
+use crate::limits;
 
 /// Keys that begin so are the SDK's.
 pub(crate) const OWN_PREFIX: &str = "sdk/";
@@ -70,9 +72,16 @@ impl StateStore {
         if let Some((key, _)) = writes.iter().find(|(key, _)| is_reserved(key)) {
             return Err(StateError::ReservedKey(key.clone()));
         }
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::Write { writes, reply }).await.map_err(|_| StateError::ShuttingDown)?;
-        answer.await.map_err(|_| StateError::ShuttingDown)?.map_err(StateError::Refused)
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let request = Request::Write { writes: writes.clone(), reply };
+            self.requests.send(request).await.map_err(|_| StateError::ShuttingDown)?;
+            match answer.await.map_err(|_| StateError::ShuttingDown)? {
+                // Writing the same twice changes nothing.
+                Err(refusal) if refusal.code == IN_DOUBT => tokio::time::sleep(limits::WRITE_RETRY).await,
+                done => return done.map_err(StateError::Refused),
+            }
+        }
     }
 
     pub(crate) fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Vec<u8>>> {
