@@ -24,15 +24,15 @@ async fn a_new_connection_repeats_what_was_not_seen() {
         first.next().await;
     }
     first.seen(1).await;
+    first.kill("two", 0).await;
+    first.ended("two").await;
     // The newest connection wins; the old one is closed without a word.
     let mut second = pod.agent().await;
-    assert_eq!(first.end.receiver.recv().await.unwrap(), None);
-    second.next().await;
-    second.next().await;
+    assert!(matches!(first.end.receiver.recv().await, Ok(None) | Err(_)));
+    for _ in 2..=4 {
+        second.next().await;
+    }
     assert_eq!(second.reports, first.reports[1..]);
-    // Reports go on where they were.
-    second.kill("two", 0).await;
-    assert_eq!(second.next().await.number, 4);
     // Repeating what was said changes nothing.
     pod.start_on(&mut second).await;
     second.kill("two", 0).await;
@@ -123,6 +123,7 @@ async fn a_session_runs_in_the_container_and_passes_its_code_on() {
         ExecCommand::new(HARNESS, &pod.dir, "web", vec!["sh".into(), "-c".into(), script.into()]).env("SIZE", "big")
     };
     let out = session("id -u; echo $COLOUR $SIZE; cat /proc/self/cgroup; exit 5").command().output().unwrap();
+    assert!(String::from_utf8(session("cat /proc/self/status").command().output().unwrap().stdout).unwrap().contains("SigBlk:\t0000000000000000\n"));
     let said = String::from_utf8(out.stdout).unwrap();
     assert_eq!(out.status.code(), Some(5), "{}", String::from_utf8_lossy(&out.stderr));
     assert!(said.starts_with("1000\nred big\n"), "{said}");
@@ -138,7 +139,9 @@ async fn a_session_runs_in_the_container_and_passes_its_code_on() {
 
     // Input goes in, and a session dies with its helper.
     let mut helper = session("echo $$; cat").command().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    helper.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+    // Held open to the end: at the end of its input the command would leave by itself.
+    let mut input = helper.stdin.take().unwrap();
+    input.write_all(b"x").unwrap();
     let mut said = Vec::new();
     while !said.ends_with(b"x") {
         let mut byte = [0];

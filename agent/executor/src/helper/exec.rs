@@ -44,6 +44,9 @@ pub(super) fn run(args: Args) -> Result<u8, HelperError> {
     let process_path = state_root.join(&id).join(format!("session-{}.json", std::process::id()));
     fs::write(&process_path, process.to_string())
         .map_err(|source| HelperError::File { operation: "write", path: process_path.clone(), source })?;
+    // From here on, whoever asks this helper to go must not leave the command behind. The command itself unblocks them.
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&awaited()), None)
+        .map_err(|source| HelperError::Wait { id: id.clone(), source })?;
     let started = ContainerBuilder::new(id.clone(), SyscallType::Linux)
         .with_executor(Workload::session(seccomp))
         .with_root_path(&state_root)
@@ -91,13 +94,15 @@ fn process(config: &Value, argv: Vec<String>, env: Vec<String>, cwd: Option<Stri
     process
 }
 
+/// Ask this helper to go.
+const ENDS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+
+fn awaited() -> SigSet {
+    ENDS.into_iter().chain([Signal::SIGCHLD]).collect()
+}
+
 /// Waits for the command; a signal that asks this helper to go kills it.
 fn wait(pid: Pid) -> Result<u8, Errno> {
-    let ends = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
-    let mut set: SigSet = ends.into_iter().collect();
-    set.add(Signal::SIGCHLD);
-    // Blocked only now: the command must not inherit it.
-    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
     loop {
         let code = match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(_, code)) => Some(code),
@@ -108,7 +113,7 @@ fn wait(pid: Pid) -> Result<u8, Errno> {
         if let Some(code) = code {
             return Ok(u8::try_from(code).unwrap_or(super::FAILED));
         }
-        if ends.contains(&set.wait()?) {
+        if ENDS.contains(&awaited().wait()?) {
             // ESRCH: it just ended by itself; the loop sees it.
             let _ = kill(pid, Signal::SIGKILL);
         }

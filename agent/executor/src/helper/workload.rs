@@ -6,6 +6,7 @@ use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError, default};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use oci_spec::runtime::LinuxSeccomp;
 
 /// Wraps the library's own last step.
@@ -27,7 +28,7 @@ impl Workload {
 
 impl Executor for Workload {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
-        reset_sigpipe();
+        reset_signals();
         if self.is_session {
             take_terminal();
         } else {
@@ -75,9 +76,11 @@ fn set_propagation(spec: &Spec) -> Result<(), ExecutorError> {
     Ok(())
 }
 
-/// Rust programs ignore SIGPIPE, and what is ignored stays so across exec: the program would not die of a closed pipe.
+/// Rust programs ignore SIGPIPE, and what is ignored or blocked stays so across exec: the program would not die of a
+/// closed pipe, and not of what the helper waits for.
 #[allow(unsafe_code)]
-fn reset_sigpipe() {
+fn reset_signals() {
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
     // SAFETY: no handler of ours is involved, SIG_DFL is always sound.
     let _ = unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) };
 }
