@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 /// Offers resources of many machines to frameworks, and installs frameworks from a catalog.
 #[derive(Debug, Parser)]
-#[command(name = "mezzo", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "mezzo", version, max_term_width = 100)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,

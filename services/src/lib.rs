@@ -26,6 +26,9 @@ pub enum ServicesError {
     /// TLS cannot be spoken with it.
     #[error("use the identity of the services framework")]
     Tls(#[from] daemon::tls::TlsError),
+    /// The scheduler ended.
+    #[error("run the services framework")]
+    Sdk(#[from] framework_sdk::SdkError),
 }
 
 /// Runs until SIGTERM or SIGINT. Its environment is that of every scheduler: `MEZZO_MASTER`, `MEZZO_IDENTITY`,
@@ -38,6 +41,7 @@ pub async fn run() -> Result<(), ServicesError> {
     let identity = daemon::identity::Identity::load(&config.identity_dir)?;
     let master = OperatorClient::new(daemon::client::channel(&config.master, "master.mezzo", &identity)?);
     let role = RoleName::new(spec::NAME).expect("a valid role name");
-    let _ = (config, role, master);
-    Ok(())
+    let sdk = framework_sdk::Sdk::new(config)?;
+    let services = Services::new(sdk.handle(), role, master);
+    Ok(sdk.run(services, daemon::shutdown::signal()).await?)
 }

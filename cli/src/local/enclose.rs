@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nix::fcntl::{OFlag, open};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::Mode;
 
@@ -26,7 +26,7 @@ pub(crate) fn enter(arguments: &Enclose) -> Result<ExitCode> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
         .map_err(failed("separate the mount namespace".to_owned()))?;
     hide(&arguments.hide, &arguments.keep)?;
-    own_sys()?;
+    own_sys(arguments.hide.first().map_or(Path::new("/mnt"), PathBuf::as_path))?;
     // Pods are routed to each other; /proc/sys/net shows the namespace of who looks.
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")
         .map_err(|error| Failure::while_doing("switch on forwarding", &error))?;
@@ -58,15 +58,19 @@ fn hide(hidden: &[PathBuf], kept: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// /sys/class/net of the old /sys shows the network of whoever mounted it; the cgroup hierarchies are taken along.
-fn own_sys() -> Result<()> {
+/// /sys/class/net of the old /sys shows the network of whoever mounted it; the cgroup hierarchies are taken along. It is
+/// put together below `place`, a directory nobody else sees, and then takes the old one's place: nothing is mounted twice.
+fn own_sys(place: &Path) -> Result<()> {
     let failed = |what: &'static str| move |error: nix::errno::Errno| Failure::while_doing(what, &error);
-    let cgroups = Path::new("/sys/fs/cgroup");
-    let handle = open(cgroups, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-        .map_err(failed("open /sys/fs/cgroup"))?;
+    let new = place.join("sys");
+    std::fs::create_dir_all(&new).map_err(|error| Failure::while_doing(format!("make {}", new.display()), &error))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("sysfs"), "/sys", Some("sysfs"), flags, None::<&str>).map_err(failed("mount /sys"))?;
-    let source = format!("/proc/self/fd/{}", handle.as_raw_fd());
-    mount(Some(source.as_str()), cgroups, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
-        .map_err(failed("bring /sys/fs/cgroup along"))
+    mount(Some("sysfs"), &new, Some("sysfs"), flags, None::<&str>).map_err(failed("mount a new /sys"))?;
+    let (from, to) = (Path::new("/sys/fs/cgroup"), new.join("fs/cgroup"));
+    mount(Some(from), &to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+        .map_err(failed("bring /sys/fs/cgroup along"))?;
+    umount2("/sys", MntFlags::MNT_DETACH).map_err(failed("unmount the old /sys"))?;
+    mount(Some(&new), "/sys", None::<&str>, MsFlags::MS_MOVE, None::<&str>).map_err(failed("put the new /sys in its place"))?;
+    let _ = std::fs::remove_dir(&new);
+    Ok(())
 }
