@@ -167,7 +167,17 @@ pub(crate) fn join_unmanaged(cgroup: &str) -> Result<(), CgroupError> {
 
 /// The controllers the runtime library knows on v1.
 const RUNTIME_CONTROLLERS: [&str; 12] = [
-    "cpu", "cpuacct", "cpuset", "devices", "hugetlb", "memory", "pids", "perf_event", "blkio", "net_prio", "net_cls",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "devices",
+    "hugetlb",
+    "memory",
+    "pids",
+    "perf_event",
+    "blkio",
+    "net_prio",
+    "net_cls",
     "freezer",
 ];
 
@@ -199,7 +209,11 @@ fn parse_hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
             "cgroup2" => Kind::Unified,
             "cgroup" if options.split(',').any(|option| option.starts_with("name=")) => Kind::Named,
             "cgroup" => Kind::Controllers(
-                options.split(',').filter(|o| !matches!(*o, "rw" | "ro" | "xattr" | "clone_children")).map(str::to_owned).collect(),
+                options
+                    .split(',')
+                    .filter(|o| !matches!(*o, "rw" | "ro" | "xattr" | "clone_children"))
+                    .map(str::to_owned)
+                    .collect(),
             ),
             _ => continue,
         };
@@ -280,9 +294,10 @@ fn is_gone(err: &io::Error) -> bool {
 
 fn counter(file: &Path, key: &str) -> u64 {
     let text = fs::read_to_string(file).unwrap_or_default();
-    text.lines().filter_map(|line| line.split_once(' ')).find(|(name, _)| *name == key).map_or(0, |(_, value)| {
-        value.trim().parse().unwrap_or(0)
-    })
+    text.lines()
+        .filter_map(|line| line.split_once(' '))
+        .find(|(name, _)| *name == key)
+        .map_or(0, |(_, value)| value.trim().parse().unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -72,8 +72,14 @@ pub fn cleanup_pod(dir: &Path) -> Result<(), CleanupError> {
         kill_pod_cgroups(cgroup).map_err(failed)?;
     }
     // The containers' common parent is the pod's own cgroup if there is nothing else in it.
-    let parents: BTreeSet<&str> = cgroups.iter().filter_map(|cgroup| cgroup.trim_end_matches('/').rsplit_once('/')).map(|(parent, _)| parent).collect();
-    for parent in parents.into_iter().filter(|parent| parent.rsplit('/').next() == dir.file_name().and_then(|n| n.to_str())) {
+    let parents: BTreeSet<&str> = cgroups
+        .iter()
+        .filter_map(|cgroup| cgroup.trim_end_matches('/').rsplit_once('/'))
+        .map(|(parent, _)| parent)
+        .collect();
+    for parent in
+        parents.into_iter().filter(|parent| parent.rsplit('/').next() == dir.file_name().and_then(|n| n.to_str()))
+    {
         kill_pod_cgroups(parent).map_err(failed)?;
     }
     unmount_below(dir)

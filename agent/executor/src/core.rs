@@ -101,7 +101,11 @@ impl Core {
                 let error = format!("a pod has at most {CONTAINERS_MAX} containers");
                 container.died(run, Exit::LaunchError(error), step.now);
             }
-            let command = if is_too_many { Command::Clean { task_id: task_id.clone(), run } } else { Command::Create { task_id: task_id.clone(), run } };
+            let command = if is_too_many {
+                Command::Clean { task_id: task_id.clone(), run }
+            } else {
+                Command::Create { task_id: task_id.clone(), run }
+            };
             step.out.push(command);
             self.containers.insert(task_id, container);
         }
@@ -131,7 +135,11 @@ impl Core {
             Some(Settled::Restarts { was_ready, count, backoff, why }) => {
                 if was_ready {
                     let message = "the container is started again".to_owned();
-                    self.report(task_id, ReportKind::Checked { kind: CheckKind::Readiness, passed: false, message }, step);
+                    self.report(
+                        task_id,
+                        ReportKind::Checked { kind: CheckKind::Readiness, passed: false, message },
+                        step,
+                    );
                 }
                 self.report(task_id, ReportKind::Restarting { count, backoff, why }, step);
             }

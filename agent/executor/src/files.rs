@@ -131,8 +131,7 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 }
 
 fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
-    let bytes =
-        serde_json::to_vec(value).map_err(|source| FileError::Parse { path: path.to_owned(), source })?;
+    let bytes = serde_json::to_vec(value).map_err(|source| FileError::Parse { path: path.to_owned(), source })?;
     write_atomic(path, &bytes)
 }
 

@@ -90,8 +90,8 @@ impl AgentEnd {
     /// Connects to the executor of a pod. The newest connection wins; an older one is closed by the executor.
     pub async fn connect(pod_dir: &Path) -> Result<Self, LinkError> {
         // A socket address holds 107 bytes, a state directory may be deeper: go through a descriptor of the directory.
-        let dir = std::fs::File::open(pod_dir)
-            .map_err(|source| LinkError::OpenDir { path: pod_dir.to_owned(), source })?;
+        let dir =
+            std::fs::File::open(pod_dir).map_err(|source| LinkError::OpenDir { path: pod_dir.to_owned(), source })?;
         let address = short_address(&dir);
         let stream = UnixStream::connect(address)
             .await

@@ -123,7 +123,11 @@ async fn a_session_runs_in_the_container_and_passes_its_code_on() {
         ExecCommand::new(HARNESS, &pod.dir, "web", vec!["sh".into(), "-c".into(), script.into()]).env("SIZE", "big")
     };
     let out = session("id -u; echo $COLOUR $SIZE; cat /proc/self/cgroup; exit 5").command().output().unwrap();
-    assert!(String::from_utf8(session("cat /proc/self/status").command().output().unwrap().stdout).unwrap().contains("SigBlk:\t0000000000000000\n"));
+    assert!(
+        String::from_utf8(session("cat /proc/self/status").command().output().unwrap().stdout)
+            .unwrap()
+            .contains("SigBlk:\t0000000000000000\n")
+    );
     let said = String::from_utf8(out.stdout).unwrap();
     assert_eq!(out.status.code(), Some(5), "{}", String::from_utf8_lossy(&out.stderr));
     assert!(said.starts_with("1000\nred big\n"), "{said}");
@@ -192,7 +196,10 @@ async fn a_command_check_changes_its_verdict() {
     pod.container("web", "sleep 1000").readiness = check(check::Kind::Command(CommandCheck { argv }));
     let mut agent = pod.start().await;
     let checked = agent.checked("web").await;
-    assert_eq!((checked.is_readiness, checked.passed, checked.message.as_str()), (true, false, "the command exited with 1: looked"));
+    assert_eq!(
+        (checked.is_readiness, checked.passed, checked.message.as_str()),
+        (true, false, "the command exited with 1: looked")
+    );
     let file = pod.rootfs("web").join("ready");
     fs::write(&file, "").unwrap();
     let checked = agent.checked("web").await;
@@ -211,7 +218,10 @@ async fn a_check_that_hangs_is_killed_and_an_unhealthy_container_restarted() {
     let mut agent = pod.start().await;
     let init = agent.started("web").await;
     let checked = agent.checked("web").await;
-    assert_eq!((checked.is_readiness, checked.passed, checked.message.as_str()), (false, false, "the command took longer than 200 ms"));
+    assert_eq!(
+        (checked.is_readiness, checked.passed, checked.message.as_str()),
+        (false, false, "the command took longer than 200 ms")
+    );
     assert_eq!(agent.restarting("web").await.why, "health check failed: the command took longer than 200 ms");
     assert!(!is_alive(init));
 }
@@ -225,7 +235,8 @@ async fn tcp_and_http_checks_look_at_the_answer() {
     let spec = pod.container("web", &script);
     spec.readiness = check(check::Kind::Http(http));
     // Nothing listens at first: forgiven for a while.
-    spec.health = check(check::Kind::Tcp(TcpCheck { port: port.into() })).map(|check| Check { grace_ms: 60_000, ..check });
+    spec.health =
+        check(check::Kind::Tcp(TcpCheck { port: port.into() })).map(|check| Check { grace_ms: 60_000, ..check });
     let mut agent = pod.start().await;
     let mut passed = Vec::new();
     while passed.len() < 2 {
@@ -246,10 +257,16 @@ async fn https_checks_verify_with_files_of_the_container() {
     let mut pod = Pod::new();
     let (port, server) = https_server();
     let https = |ca_file: &str| HttpCheck {
-        scheme: "https".into(), host: "localhost".into(), port: port.into(), path: "/".into(), ca_file: ca_file.into(), ..HttpCheck::default()
+        scheme: "https".into(),
+        host: "localhost".into(),
+        port: port.into(),
+        path: "/".into(),
+        ca_file: ca_file.into(),
+        ..HttpCheck::default()
     };
     // The link is absolute: it must be followed inside the container's root.
-    let script = "rm -f /ca.pem; ln -s /certs/ca.pem /ca.pem 2>/dev/null || busybox ln -s /certs/ca.pem /ca.pem; sleep 1000";
+    let script =
+        "rm -f /ca.pem; ln -s /certs/ca.pem /ca.pem 2>/dev/null || busybox ln -s /certs/ca.pem /ca.pem; sleep 1000";
     pod.container("right", script).readiness = check(check::Kind::Http(https("/ca.pem")));
     pod.container("wrong", "sleep 1000").readiness = check(check::Kind::Http(https("/other.pem")));
     pod.container("careless", "sleep 1000").readiness = check(check::Kind::Http(https("")));
@@ -265,7 +282,10 @@ async fn https_checks_verify_with_files_of_the_container() {
         }
     }
     let expected = [("careless", true), ("right", true), ("wrong", false)];
-    assert_eq!(verdicts.into_iter().collect::<Vec<_>>(), expected.map(|(name, passed)| (format!("task-{name}"), passed)));
+    assert_eq!(
+        verdicts.into_iter().collect::<Vec<_>>(),
+        expected.map(|(name, passed)| (format!("task-{name}"), passed))
+    );
 }
 
 #[tokio::test]
@@ -281,7 +301,15 @@ async fn a_privileged_container_has_cgroups_and_mounts_of_its_own() {
         echo done; sleep 1000"#;
     let volume = pod.dir.join("data");
     fs::create_dir(&volume).unwrap();
-    let all = json!(["CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_MKNOD", "CAP_SYS_RESOURCE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_KILL"]);
+    let all = json!([
+        "CAP_SYS_ADMIN",
+        "CAP_NET_ADMIN",
+        "CAP_MKNOD",
+        "CAP_SYS_RESOURCE",
+        "CAP_CHOWN",
+        "CAP_DAC_OVERRIDE",
+        "CAP_KILL"
+    ]);
     let is_v1 = PathBuf::from("/sys/fs/cgroup/memory").exists();
     pod.container_with("node", script, |config| {
         config["process"]["noNewPrivileges"] = json!(false);
@@ -297,13 +325,17 @@ async fn a_privileged_container_has_cgroups_and_mounts_of_its_own() {
             {"destination": "/data", "type": "bind", "source": volume, "options": ["rbind", "rw", "rshared"]}
         ]);
         config["linux"]["rootfsPropagation"] = json!("shared");
-        config["linux"]["namespaces"] = json!([{"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "cgroup"}]);
+        config["linux"]["namespaces"] =
+            json!([{"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "cgroup"}]);
         config["linux"]["resources"]["devices"] = json!([{"allow": true, "access": "rwm"}]);
     });
     let ptmx = fs::symlink_metadata("/dev/ptmx").unwrap().file_type();
     let mut agent = pod.start().await;
     assert!(is_v1, "this machine has no cgroup v1 hierarchies; teach this test v2");
-    eventually("it did all that", || std::future::ready((pod.stdout("node").contains("done\n") || !agent_ended(&pod).is_empty()).then_some(()))).await;
+    eventually("it did all that", || {
+        std::future::ready((pod.stdout("node").contains("done\n") || !agent_ended(&pod).is_empty()).then_some(()))
+    })
+    .await;
     let (said, complained) = (pod.stdout("node"), pod.stderr("node"));
     assert!(said.starts_with("seen\n"), "{said}{complained}");
     for line in said.lines().filter(|line| line.contains(":name=systemd:") || line.contains(":pids:")) {
@@ -336,7 +368,8 @@ async fn an_executor_is_small() {
     let (port, _server) = https_server();
     for n in 0..4 {
         let spec = pod.container(&format!("c{n}"), "while true; do echo line; sleep 0.01; done");
-        let https = HttpCheck { scheme: "https".into(), host: "localhost".into(), port: port.into(), ..HttpCheck::default() };
+        let https =
+            HttpCheck { scheme: "https".into(), host: "localhost".into(), port: port.into(), ..HttpCheck::default() };
         spec.readiness = check(check::Kind::Http(https));
         spec.health = check(check::Kind::Command(CommandCheck { argv: vec!["true".into()] }));
     }

@@ -33,7 +33,11 @@ async fn a_program_that_ends_at_once_is_not_lost() {
     let mut agent = pod.start().await;
     for n in 0..8 {
         let name = format!("c{n}");
-        let mut seen = agent.reports.iter().filter(|r| r.task_id == format!("task-{name}") && matches!(r.kind, Some(Kind::Restarting(_)))).count();
+        let mut seen = agent
+            .reports
+            .iter()
+            .filter(|r| r.task_id == format!("task-{name}") && matches!(r.kind, Some(Kind::Restarting(_))))
+            .count();
         while seen < 3 {
             agent.restarting(&name).await;
             seen += 1;
@@ -61,7 +65,8 @@ async fn a_signal_is_reported() {
 #[tokio::test]
 async fn what_cannot_start_says_why() {
     let mut pod = Pod::new();
-    pod.container_with("web", "", |config| config["process"]["args"] = serde_json::json!(["/no/such/program"])).restart = in_place(1, 1);
+    pod.container_with("web", "", |config| config["process"]["args"] = serde_json::json!(["/no/such/program"]))
+        .restart = in_place(1, 1);
     let mut agent = pod.start().await;
     let Some(How::LaunchError(error)) = agent.ended("web").await.how else { panic!("{:?}", agent.reports) };
     assert!(error.contains("/no/such/program"), "{error}");
@@ -142,7 +147,10 @@ async fn what_takes_too_long_is_ended() {
     (spec.completion_ms_max, spec.kill_grace_ms) = (300, 50);
     let mut agent = pod.start().await;
     let ended = agent.ended("job").await;
-    assert_eq!((ended.how, ended.why.as_str()), (Some(How::Signal(9)), "ran longer than its completion limit of 300 ms"));
+    assert_eq!(
+        (ended.how, ended.why.as_str()),
+        (Some(How::Signal(9)), "ran longer than its completion limit of 300 ms")
+    );
 }
 
 #[tokio::test]
@@ -199,7 +207,8 @@ async fn what_a_container_froze_dies_with_it() {
     agent.started("web").await;
     until("its child runs", || pod.stdout("web").ends_with('\n')).await;
     let child: u32 = pod.stdout("web").trim().parse().unwrap();
-    for dir in cgroup_dirs(&format!("{}/web", pod.cgroup)).into_iter().filter(|dir| dir.join("freezer.state").exists()) {
+    for dir in cgroup_dirs(&format!("{}/web", pod.cgroup)).into_iter().filter(|dir| dir.join("freezer.state").exists())
+    {
         let frozen = dir.join("frozen");
         std::fs::create_dir(&frozen).unwrap();
         std::fs::write(frozen.join("cgroup.procs"), child.to_string()).unwrap();

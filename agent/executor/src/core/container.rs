@@ -70,11 +70,20 @@ impl Stop {
 #[derive(Debug)]
 enum Phase {
     Creating,
-    Running { since: Timestamp },
+    Running {
+        since: Timestamp,
+    },
     /// The init is gone, the rest is being removed.
-    Ending { exit: Exit, ran: Span },
+    Ending {
+        exit: Exit,
+        ran: Span,
+    },
     /// For the next run.
-    Waiting { until: Timestamp, last: Exit, oom_kills: u64 },
+    Waiting {
+        until: Timestamp,
+        last: Exit,
+        oom_kills: u64,
+    },
     Ended,
 }
 
@@ -115,7 +124,15 @@ pub(super) struct Stopped {
 
 impl Container {
     pub(super) fn new(plan: ContainerPlan) -> Self {
-        Self { plan, phase: Phase::Creating, run: 1, streak: 0, first_started: None, stopping: None, checks: Vec::new() }
+        Self {
+            plan,
+            phase: Phase::Creating,
+            run: 1,
+            streak: 0,
+            first_started: None,
+            stopping: None,
+            checks: Vec::new(),
+        }
     }
     pub(super) fn name(&self) -> &str {
         &self.plan.name

@@ -89,7 +89,9 @@ impl Reports {
         if self.unseen.len() >= REPORTS_MAX {
             // An agent that is away for long needs the latest of each kind, not the history. Numbers then have gaps.
             let superseded = |old: &Report| {
-                old.task_id == report.task_id && !matches!(old.kind, ReportKind::Ended { .. }) && same_kind(&old.kind, &report.kind)
+                old.task_id == report.task_id
+                    && !matches!(old.kind, ReportKind::Ended { .. })
+                    && same_kind(&old.kind, &report.kind)
             };
             if let Some(at) = self.unseen.iter().position(superseded) {
                 self.unseen.remove(at);

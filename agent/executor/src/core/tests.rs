@@ -53,7 +53,8 @@ impl Script {
     }
     /// What came out since the last call.
     fn expect(&mut self, expected: &str) -> &mut Self {
-        let expected: String = expected.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
+        let expected: String =
+            expected.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
         assert_eq!(std::mem::take(&mut self.text), expected);
         self
     }
@@ -74,7 +75,11 @@ fn words(command: &Command) -> String {
 fn kind_words(kind: &ReportKind) -> String {
     match kind {
         ReportKind::Ended { killed_on_request, why, .. } => {
-            format!("{kind}{}{}{why}", if *killed_on_request { " on request" } else { "" }, if why.is_empty() { "" } else { ": " })
+            format!(
+                "{kind}{}{}{why}",
+                if *killed_on_request { " on request" } else { "" },
+                if why.is_empty() { "" } else { ": " }
+            )
         }
         ReportKind::Restarting { backoff, .. } => format!("{kind} after {}", backoff.0),
         ReportKind::Started { .. } | ReportKind::Checked { .. } => kind.to_string(),
@@ -134,7 +139,14 @@ fn news_of_an_earlier_run_are_ignored() {
     let mut script = Script::new(vec![("a", in_place())]);
     script.at(1).created("a", 1).died("a", 1, 1).cleaned("a", 1).sleep(200).created("a", 2);
     script.text.clear();
-    script.died("a", 1, 5).cleaned("a", 1).cleaned("a", 2).created("a", 2).checked("a", 1, CheckKind::Health, false).died("x", 1, 0).expect("");
+    script
+        .died("a", 1, 5)
+        .cleaned("a", 1)
+        .cleaned("a", 2)
+        .created("a", 2)
+        .checked("a", 1, CheckKind::Health, false)
+        .died("x", 1, 0)
+        .expect("");
 }
 
 #[test]
@@ -234,7 +246,13 @@ fn a_verdict_is_reported_when_it_changes_and_forgotten_at_a_restart() {
     let mut script = Script::new(vec![("a", a)]);
     let ready = CheckKind::Readiness;
     script.created("a", 1).sleep(15).checked("a", 1, ready, true).sleep(120).checked("a", 1, ready, true);
-    script.sleep(220).checked("a", 1, ready, false).sleep(330).checked("a", 1, ready, false).sleep(430).checked("a", 1, ready, true);
+    script
+        .sleep(220)
+        .checked("a", 1, ready, false)
+        .sleep(330)
+        .checked("a", 1, ready, false)
+        .sleep(430)
+        .checked("a", 1, ready, true);
     script.expect(
         "0 create a 1
          0 send #1 a started with pid 101

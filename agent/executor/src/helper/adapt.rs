@@ -13,17 +13,19 @@ use super::HelperError;
 /// Writes `<work>/config.json` from `<bundle>/config.json`.
 pub(super) fn write_adapted_bundle(bundle: &Path, work: &Path, cgroup: &str) -> Result<(), HelperError> {
     let path = bundle.join("config.json");
-    let text = fs::read(&path)
-        .map_err(|source| HelperError::File { operation: "read", path: path.clone(), source })?;
-    let mut config: Value = serde_json::from_slice(&text)
-        .map_err(|source| HelperError::Parse { path: path.clone(), source })?;
+    let text = fs::read(&path).map_err(|source| HelperError::File { operation: "read", path: path.clone(), source })?;
+    let mut config: Value =
+        serde_json::from_slice(&text).map_err(|source| HelperError::Parse { path: path.clone(), source })?;
     if !(config["process"].is_object() && config["root"]["path"].is_string() && config["linux"].is_object()) {
         return Err(HelperError::Configuration { path, why: "it needs process, root.path and linux" });
     }
     adapt(&mut config, bundle, cgroup, &Machine::look());
     let target = work.join("config.json");
-    fs::write(&target, config.to_string())
-        .map_err(|source| HelperError::File { operation: "write", path: target, source })
+    fs::write(&target, config.to_string()).map_err(|source| HelperError::File {
+        operation: "write",
+        path: target,
+        source,
+    })
 }
 
 /// What this process may ask for.
@@ -86,7 +88,9 @@ fn replace_host_dev(config: &mut Value, machine: &Machine) {
     let Some(mounts) = config.get_mut("mounts").and_then(Value::as_array_mut) else { return };
     let is_bound = |mount: &Value| mount["destination"] == "/dev" && mount["source"] == "/dev";
     let Some(at) = mounts.iter().position(is_bound) else { return };
-    mounts.retain(|mount| !matches!(mount["destination"].as_str(), Some("/dev" | "/dev/pts" | "/dev/shm" | "/dev/mqueue")));
+    mounts.retain(|mount| {
+        !matches!(mount["destination"].as_str(), Some("/dev" | "/dev/pts" | "/dev/shm" | "/dev/mqueue"))
+    });
     let at = at.min(mounts.len());
     let own = [
         json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]}),
@@ -142,11 +146,46 @@ const CAP_SYS_RESOURCE: u32 = 24;
 /// Capabilities in the kernel's order.
 fn bit_of(name: &str) -> Option<u32> {
     const NAMES: [&str; 41] = [
-        "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-        "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
-        "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
-        "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
-        "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "DAC_READ_SEARCH",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "SETGID",
+        "SETUID",
+        "SETPCAP",
+        "LINUX_IMMUTABLE",
+        "NET_BIND_SERVICE",
+        "NET_BROADCAST",
+        "NET_ADMIN",
+        "NET_RAW",
+        "IPC_LOCK",
+        "IPC_OWNER",
+        "SYS_MODULE",
+        "SYS_RAWIO",
+        "SYS_CHROOT",
+        "SYS_PTRACE",
+        "SYS_PACCT",
+        "SYS_ADMIN",
+        "SYS_BOOT",
+        "SYS_NICE",
+        "SYS_RESOURCE",
+        "SYS_TIME",
+        "SYS_TTY_CONFIG",
+        "MKNOD",
+        "LEASE",
+        "AUDIT_WRITE",
+        "AUDIT_CONTROL",
+        "SETFCAP",
+        "MAC_OVERRIDE",
+        "MAC_ADMIN",
+        "SYSLOG",
+        "WAKE_ALARM",
+        "BLOCK_SUSPEND",
+        "AUDIT_READ",
+        "PERFMON",
+        "BPF",
         "CHECKPOINT_RESTORE",
     ];
     let name = name.strip_prefix("CAP_").unwrap_or(name);
@@ -220,7 +259,8 @@ mod tests {
             "linux": {"devices": [{"path": "/dev/own", "major": 9}], "resources": {"devices": [{"allow": true, "access": "rwm"}]}}
         });
         adapt(&mut config, Path::new("/b"), "/c", &machine(u64::MAX));
-        let at: Vec<&str> = config["mounts"].as_array().unwrap().iter().map(|m| m["destination"].as_str().unwrap()).collect();
+        let at: Vec<&str> =
+            config["mounts"].as_array().unwrap().iter().map(|m| m["destination"].as_str().unwrap()).collect();
         assert_eq!(at, ["/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/run"]);
         assert_eq!(config["linux"]["devices"], json!([{"path": "/dev/own", "major": 9}, {"path": "/dev/fuse"}]));
         assert_eq!(config["linux"]["resources"]["devices"], json!([{"allow": true, "access": "rwm"}]));

@@ -60,16 +60,18 @@ impl Create {
         make_dir(&self.work)?;
         let stale = self.state_root.join(&self.id);
         if stale.exists() {
-            fs::remove_dir_all(&stale)
-                .map_err(|source| HelperError::File { operation: "remove", path: stale, source })?;
+            fs::remove_dir_all(&stale).map_err(|source| HelperError::File {
+                operation: "remove",
+                path: stale,
+                source,
+            })?;
         }
         adapt::write_adapted_bundle(&self.bundle, &self.work, &self.cgroup)?;
         cgroup::join_unmanaged(&self.cgroup)
             .map_err(|source| HelperError::Cgroup { id: self.id.clone(), source: Box::new(source) })?;
 
-        let failed = |operation| {
-            move |source| HelperError::Runtime { operation, id: self.id.clone(), source: Box::new(source) }
-        };
+        let failed =
+            |operation| move |source| HelperError::Runtime { operation, id: self.id.clone(), source: Box::new(source) };
         // The helper's stdin, stdout and stderr are already the container's.
         let mut container = ContainerBuilder::new(self.id.clone(), SyscallType::Linux)
             .with_executor(Workload::init())

@@ -36,14 +36,18 @@ pub(super) fn run(args: Args) -> Result<u8, HelperError> {
 
     let config = read_config(&state_root, &id)?;
     let cgroup = config["linux"]["cgroupsPath"].as_str().unwrap_or_default();
-    cgroup::join_unmanaged(cgroup).map_err(|source| HelperError::Cgroup { id: id.clone(), source: Box::new(source) })?;
+    cgroup::join_unmanaged(cgroup)
+        .map_err(|source| HelperError::Cgroup { id: id.clone(), source: Box::new(source) })?;
     let seccomp: Option<LinuxSeccomp> = serde_json::from_value(config["linux"]["seccomp"].clone())
         .map_err(|source| HelperError::Parse { path: state_root.join(&id), source })?;
     let process = process(&config, argv, env, cwd);
 
     let process_path = state_root.join(&id).join(format!("session-{}.json", std::process::id()));
-    fs::write(&process_path, process.to_string())
-        .map_err(|source| HelperError::File { operation: "write", path: process_path.clone(), source })?;
+    fs::write(&process_path, process.to_string()).map_err(|source| HelperError::File {
+        operation: "write",
+        path: process_path.clone(),
+        source,
+    })?;
     // From here on, whoever asks this helper to go must not leave the command behind. The command itself unblocks them.
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&awaited()), None)
         .map_err(|source| HelperError::Wait { id: id.clone(), source })?;
@@ -64,8 +68,7 @@ pub(super) fn run(args: Args) -> Result<u8, HelperError> {
 fn read_config(state_root: &Path, id: &str) -> Result<Value, HelperError> {
     // `<pod>/run/.state` and `<pod>/run/<container>` are neighbours.
     let path = state_root.with_file_name(id).join("config.json");
-    let text = fs::read(&path)
-        .map_err(|source| HelperError::File { operation: "read", path: path.clone(), source })?;
+    let text = fs::read(&path).map_err(|source| HelperError::File { operation: "read", path: path.clone(), source })?;
     serde_json::from_slice(&text).map_err(|source| HelperError::Parse { path, source })
 }
 

@@ -82,7 +82,8 @@ fn set_propagation(spec: &Spec) -> Result<(), ExecutorError> {
 fn reset_signals() {
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
     // SAFETY: no handler of ours is involved, SIG_DFL is always sound.
-    let _ = unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) };
+    let _ =
+        unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) };
 }
 
 /// A shell without a controlling terminal has no job control and no Ctrl-C. The library has made this process a session

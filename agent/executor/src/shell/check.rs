@@ -58,7 +58,8 @@ async fn command(shared: &Shared, container: &str, wanted: &CommandCheck, limit:
     let output = tokio::task::spawn_local(head(reader.into()));
     let exit = helper.exit_within(limit).await;
     // What it wrote is in the pipe; a child it left behind may hold the pipe open.
-    let said = tokio::time::timeout(Duration::from_millis(100), output).await.ok().and_then(Result::ok).unwrap_or_default();
+    let said =
+        tokio::time::timeout(Duration::from_millis(100), output).await.ok().and_then(Result::ok).unwrap_or_default();
     match exit {
         Some(Exit::Code(0)) => Ok(said),
         Some(exit) if said.is_empty() => Err(format!("the command {exit}")),

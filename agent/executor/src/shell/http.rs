@@ -59,9 +59,11 @@ pub(super) async fn get(pid: i32, check: &HttpCheck) -> Result<String, HttpCheck
     };
     // Names are looked up on a thread of their own, which the usual one does not need.
     let address = if host == "localhost" { "127.0.0.1" } else { host };
-    let stream = TcpStream::connect((address, port))
-        .await
-        .map_err(|source| HttpCheckError::Connect { host: host.to_owned(), port, source })?;
+    let stream = TcpStream::connect((address, port)).await.map_err(|source| HttpCheckError::Connect {
+        host: host.to_owned(),
+        port,
+        source,
+    })?;
     match tls {
         None => request(stream, host, port, &check.path).await,
         Some(config) => {
@@ -150,7 +152,9 @@ fn certificates(pid: i32, path: &str) -> Result<Vec<CertificateDer<'static>>, Ht
 fn read_inside(pid: i32, path: &Path) -> Result<Vec<u8>, HttpCheckError> {
     let read = || -> io::Result<Vec<u8>> {
         let root = File::open(format!("/proc/{pid}/root"))?;
-        let how = OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT);
         let file = File::from(openat2(&root, path, how)?);
         let mut bytes = Vec::new();
         file.take(PEM_BYTES_MAX).read_to_end(&mut bytes)?;

@@ -39,8 +39,7 @@ impl Pod {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("pod");
         fs::create_dir(&dir).unwrap();
-        let root_cgroup =
-            format!("/mezzo-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let root_cgroup = format!("/mezzo-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let executor = spawn_executor(Path::new(HARNESS), &dir, &temp.path().join("executor.log"));
         let cgroup = format!("{root_cgroup}/pod");
         Self { _temp: temp, dir, cgroup, root_cgroup, executor, containers: Vec::new() }
@@ -56,7 +55,10 @@ impl Pod {
         let bin = bundle.join("rootfs/bin");
         fs::create_dir_all(&bin).unwrap();
         fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
-        for applet in ["sh", "cat", "echo", "sleep", "ls", "mkdir", "mount", "rm", "touch", "dd", "tail", "seq", "id", "kill", "nc", "httpd", "true", "stty"] {
+        for applet in [
+            "sh", "cat", "echo", "sleep", "ls", "mkdir", "mount", "rm", "touch", "dd", "tail", "seq", "id", "kill",
+            "nc", "httpd", "true", "stty",
+        ] {
             symlink("busybox", bin.join(applet)).unwrap();
         }
         let mut config = config(script);
@@ -176,7 +178,11 @@ impl Agent {
     /// The next report.
     pub async fn next(&mut self) -> ContainerReport {
         let next = tokio::time::timeout(PATIENCE, self.end.receiver.recv());
-        let message = next.await.unwrap_or_else(|_| panic!("no report; so far {:#?}", self.reports)).unwrap().expect("the link ended");
+        let message = next
+            .await
+            .unwrap_or_else(|_| panic!("no report; so far {:#?}", self.reports))
+            .unwrap()
+            .expect("the link ended");
         let Some(from_executor::Kind::Report(report)) = message.kind else { panic!("not a report: {message:?}") };
         self.reports.push(report.clone());
         report
@@ -200,7 +206,8 @@ impl Agent {
         self.until(name, |kind| if let Kind::Ended(ended) = kind { Some(ended.clone()) } else { None }).await
     }
     pub async fn restarting(&mut self, name: &str) -> proto::mezzo::v1::Restarting {
-        self.until(name, |kind| if let Kind::Restarting(restarting) = kind { Some(restarting.clone()) } else { None }).await
+        self.until(name, |kind| if let Kind::Restarting(restarting) = kind { Some(restarting.clone()) } else { None })
+            .await
     }
     pub async fn checked(&mut self, name: &str) -> proto::mezzo::v1::Checked {
         self.until(name, |kind| if let Kind::Checked(checked) = kind { Some(checked.clone()) } else { None }).await
