@@ -24,7 +24,7 @@ pub use config::{Config, ConfigError};
 pub use framework::{
     ActionRequest, Caller, Framework, PodInstance, ProbeRequest, Progress, RenderedFile, RenderedPod, RenderedTask,
 };
-pub use framework_core::{plan, spec, view};
+pub use framework_core::{plan, spec, testing, view};
 pub use handle::Handle;
 pub use records::RecordError;
 pub use sdk::{Sdk, SdkError};

@@ -20,6 +20,7 @@ pub mod scheduler;
 mod show;
 pub mod spec;
 mod target;
+pub mod testing;
 mod uninstall;
 pub mod view;
 

@@ -160,6 +160,10 @@ impl Scheduler {
             self.record_step(now, plan, &record_key, &step.work, status);
             complete[i] = status == Status::Complete;
             is_stale = complete[i];
+            if is_stale {
+                // Steps that were looked at before may have waited for this one.
+                self.wake_by(now);
+            }
             if !complete[i] {
                 self.standing.insert(format!("{plan}/{record_key}"), (status, why));
             }

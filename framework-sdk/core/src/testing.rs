@@ -1,0 +1,545 @@
+//! A kit to test specifications and frameworks without a pool: a small master and agents around the core, driven tick by
+//! tick. Offers are made of what is free, tasks start and become ready by themselves, hooks say "done", unless a test
+//! says otherwise. Every tick is logged; a failed expectation prints the log.
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::call::{Offer, Operation};
+use model::{
+    AgentId, FrameworkId, Milli, OfferId, Principal, Quantities, Resources, RoleName, Source, Span, TaskId, TaskState, TaskStatus,
+    Timestamp,
+};
+
+use crate::evaluate::Owner;
+use crate::event::{Answer, Command, Event, Launch, LaunchOutcome};
+use crate::plan::PlanView;
+use crate::record::{Snapshot, Write};
+use crate::scheduler::Scheduler;
+use crate::spec::ServiceSpec;
+
+/// Time of one tick.
+pub const TICK: Span = Span::millis(100);
+
+/// A scheduler and what it lives in.
+#[derive(Debug)]
+pub struct World {
+    /// The scheduler.
+    pub scheduler: Scheduler,
+    /// What is stored.
+    pub stored: Snapshot,
+    /// Tasks that do not become ready, by name (`<instance>.<task>`).
+    pub unready: BTreeSet<String>,
+    /// Tasks that end with 1 as soon as they run, by name.
+    pub failing: BTreeSet<String>,
+    /// Tasks that end with 0 as soon as they run, by name in their pod.
+    pub finishing: BTreeSet<String>,
+    /// Probes (`<instance>`) and actions (`<action>` or `<action> <instance>`) that are not done.
+    pub held_hooks: BTreeSet<String>,
+    /// What happened: launches, kills, actions, in order.
+    pub history: Vec<String>,
+    agents: BTreeMap<AgentId, SimAgent>,
+    tasks: BTreeMap<TaskId, SimTask>,
+    owner: Owner,
+    now: Timestamp,
+    wants_offers: bool,
+    offers: BTreeMap<OfferId, (AgentId, Resources)>,
+    offer_number: u64,
+    log: Vec<String>,
+}
+
+#[derive(Debug)]
+struct SimAgent {
+    name: String,
+    free: Resources,
+    declined_until: Timestamp,
+    is_unreachable: bool,
+}
+
+#[derive(Debug)]
+struct SimTask {
+    agent_id: AgentId,
+    name: String,
+    state: TaskState,
+    ready: bool,
+    /// Given back when it ends.
+    resources: Resources,
+    is_asked_to_end: bool,
+}
+
+impl World {
+    /// A world for a specification, without agents.
+    ///
+    /// # Panics
+    /// If the specification is refused.
+    pub fn new(spec: ServiceSpec) -> Self {
+        let owner = Owner {
+            framework: spec.name.clone(),
+            principal: Principal::new(format!("framework/{}", spec.name)),
+            role: spec.role.clone(),
+        };
+        let mut world = Self {
+            scheduler: Scheduler::restore(owner.clone(), Snapshot::default()),
+            stored: Snapshot::default(),
+            unready: BTreeSet::new(),
+            failing: BTreeSet::new(),
+            finishing: BTreeSet::new(),
+            held_hooks: BTreeSet::new(),
+            history: Vec::new(),
+            agents: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            owner,
+            now: Timestamp(1_000_000),
+            wants_offers: true,
+            offers: BTreeMap::new(),
+            offer_number: 0,
+            log: Vec::new(),
+        };
+        world.event(Event::Subscribed);
+        world.set_target(spec).expect("the specification is accepted");
+        world
+    }
+
+    /// The same world with another agent, called `<name>`, with ports 20000 to 20099.
+    #[must_use]
+    pub fn agent(mut self, name: &str, cpus_milli: i64, mem_mib: i64) -> Self {
+        self.add_agent(name, cpus_milli, mem_mib);
+        self
+    }
+
+    /// Another agent.
+    ///
+    /// # Panics
+    /// If the name is no id.
+    pub fn add_agent(&mut self, name: &str, cpus_milli: i64, mem_mib: i64) {
+        let free = Quantities {
+            cpus: Milli(cpus_milli),
+            mem: Milli::units(mem_mib),
+            disk: Milli::units(100_000),
+            ports: [(20_000, 20_099)].into_iter().collect(),
+            ..Quantities::default()
+        };
+        let agent = SimAgent { name: name.to_owned(), free: free.into(), declined_until: Timestamp(0), is_unreachable: false };
+        self.agents.insert(AgentId::new(name).expect("a plain name"), agent);
+    }
+
+    /// Sets a target as `Handle::set_target` does.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn set_target(&mut self, spec: ServiceSpec) -> Result<(), model::Refusal> {
+        let mut out = Vec::new();
+        let result = self.scheduler.set_target(self.now, spec, &mut out);
+        self.carry_out(out);
+        result
+    }
+
+    /// Does something to the scheduler that yields commands.
+    pub fn ask<T>(&mut self, what: impl FnOnce(&mut Scheduler, Timestamp, &mut Vec<Command>) -> T) -> T {
+        let mut out = Vec::new();
+        let result = what(&mut self.scheduler, self.now, &mut out);
+        self.carry_out(out);
+        result
+    }
+
+    /// The scheduler dies and another one begins from what is stored.
+    pub fn restart_scheduler(&mut self) {
+        self.log.push("-- scheduler restarted".to_owned());
+        let offers: Vec<OfferId> = self.offers.keys().cloned().collect();
+        for offer in offers {
+            self.take_back(&offer, Span(0));
+        }
+        self.scheduler = Scheduler::restore(self.owner.clone(), self.stored.clone());
+        self.wants_offers = true;
+        self.event(Event::Subscribed);
+    }
+
+    /// Ends a task from outside.
+    ///
+    /// # Panics
+    /// If no such task runs.
+    pub fn end_task(&mut self, name: &str, state: TaskState) {
+        let id = self.living(name).unwrap_or_else(|| panic!("no task {name} runs\n{}", self.log.join("\n")));
+        self.becomes(&id, state, "");
+    }
+
+    /// Id of the living task of a name (`<instance>.<task>`).
+    pub fn living(&self, name: &str) -> Option<TaskId> {
+        let found = self.tasks.iter().find(|(_, task)| task.name == name && !task.state.is_terminal());
+        found.map(|(id, _)| id.clone())
+    }
+
+    /// Names of living tasks with the agents they are on.
+    pub fn running(&self) -> Vec<String> {
+        let mut out: Vec<String> = self
+            .tasks
+            .values()
+            .filter(|task| !task.state.is_terminal())
+            .map(|task| format!("{}@{}", task.name, task.agent_id))
+            .collect();
+        out.sort();
+        out
+    }
+
+    /// Loses an agent, or finds it again.
+    pub fn set_unreachable(&mut self, agent: &str, is_unreachable: bool) {
+        let Some(sim) = self.agents.get_mut(agent) else { return };
+        sim.is_unreachable = is_unreachable;
+        let state = if is_unreachable { TaskState::Unreachable } else { TaskState::Running };
+        let ids: Vec<TaskId> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.agent_id.as_str() == agent && !task.state.is_terminal())
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in ids {
+            self.becomes(&id, state, "");
+        }
+    }
+
+    /// A plan as shown.
+    ///
+    /// # Panics
+    /// If there is none of that name.
+    pub fn plan(&self, name: &str) -> PlanView {
+        let found = self.scheduler.plan_views().into_iter().find(|plan| plan.name == name);
+        found.unwrap_or_else(|| panic!("there is no plan {name}\n{}", self.log.join("\n")))
+    }
+
+    /// Whether all that every agent has is free and unreserved.
+    pub fn is_all_free(&self) -> bool {
+        self.offers.is_empty() && self.tasks.values().all(|task| task.state.is_terminal()) && self.agents.values().all(|agent| agent.free.held.is_empty())
+    }
+
+    /// Ticks until something holds.
+    ///
+    /// # Panics
+    /// With the log, if it does not hold after so many ticks.
+    pub fn run_until(&mut self, what: &str, ticks: usize, holds: impl Fn(&World) -> bool) {
+        for _ in 0..ticks {
+            if holds(self) {
+                return;
+            }
+            self.tick();
+        }
+        assert!(holds(self), "not after {ticks} ticks: {what}\n{}\nplans: {:#?}", self.log.join("\n"), self.scheduler.plan_views());
+    }
+
+    /// So many ticks.
+    pub fn run(&mut self, ticks: usize) {
+        for _ in 0..ticks {
+            self.tick();
+        }
+    }
+
+    /// Time passes, tasks go on, offers are made.
+    pub fn tick(&mut self) {
+        self.now = self.now + TICK;
+        self.advance_tasks();
+        if self.scheduler.wake_at().is_some_and(|at| at <= self.now) {
+            self.event(Event::Tick);
+        }
+        self.make_offers();
+    }
+
+    fn make_offers(&mut self) {
+        if !self.wants_offers {
+            return;
+        }
+        let mut offers = Vec::new();
+        for (id, agent) in &mut self.agents {
+            let sum = agent.free.sum();
+            if agent.is_unreachable || agent.declined_until > self.now || (sum.cpus.0 == 0 && sum.mem.0 == 0 && agent.free.held.is_empty()) {
+                continue;
+            }
+            self.offer_number += 1;
+            let offer_id = OfferId::new(format!("O{}", self.offer_number)).expect("a plain name");
+            let resources = std::mem::take(&mut agent.free);
+            self.offers.insert(offer_id.clone(), (id.clone(), resources.clone()));
+            offers.push(Offer {
+                id: offer_id,
+                framework_id: FrameworkId::new("framework").expect("a plain name"),
+                role: self.owner.role.clone(),
+                agent_id: id.clone(),
+                agent_name: agent.name.clone(),
+                address: format!("10.0.0.{}", self.offer_number % 250),
+                resources,
+                attributes: BTreeMap::new(),
+                region: "here".to_owned(),
+                zone: "here".to_owned(),
+                pod_subnet: "10.244.0.0/24".to_owned(),
+            });
+        }
+        if !offers.is_empty() {
+            self.event(Event::Offers(offers));
+        }
+    }
+
+    fn advance_tasks(&mut self) {
+        let ids: Vec<TaskId> = self.tasks.keys().cloned().collect();
+        for id in ids {
+            let task = &self.tasks[&id];
+            let short = task.name.rsplit('.').next().unwrap_or_default().to_owned();
+            if self.agents.get(&task.agent_id).is_some_and(|agent| agent.is_unreachable) {
+                continue;
+            }
+            match task.state {
+                TaskState::Staging => self.becomes(&id, TaskState::Starting, ""),
+                TaskState::Starting if task.is_asked_to_end => self.becomes(&id, TaskState::Killed, ""),
+                TaskState::Starting => self.becomes(&id, TaskState::Running, ""),
+                TaskState::Running if task.is_asked_to_end => self.becomes(&id, TaskState::Killed, ""),
+                TaskState::Running if self.failing.contains(&task.name) => self.becomes(&id, TaskState::Failed, "exit code 1"),
+                TaskState::Running if self.finishing.contains(&short) => self.becomes(&id, TaskState::Finished, ""),
+                TaskState::Running if !task.ready && !self.unready.contains(&task.name) => {
+                    self.tasks.get_mut(&id).expect("it is there").ready = true;
+                    self.becomes(&id, TaskState::Running, "");
+                }
+                TaskState::Running
+                | TaskState::Killing
+                | TaskState::Finished
+                | TaskState::Failed
+                | TaskState::Killed
+                | TaskState::Error
+                | TaskState::Lost
+                | TaskState::Dropped
+                | TaskState::Unreachable
+                | TaskState::Gone
+                | TaskState::GoneByOperator
+                | TaskState::Unknown => {}
+            }
+        }
+    }
+
+    fn becomes(&mut self, id: &TaskId, state: TaskState, message: &str) {
+        let task = self.tasks.get_mut(id).expect("only of tasks that were launched");
+        task.state = state;
+        let freed = state.is_terminal().then(|| std::mem::take(&mut task.resources));
+        let status = self.status(id, message);
+        self.log.push(format!("{} {id} {state:?} {message}", self.now.0));
+        if let Some(freed) = freed {
+            let agent = self.tasks[id].agent_id.clone();
+            self.agents.get_mut(&agent).expect("tasks are on agents").free.add(&freed);
+        }
+        self.event(Event::Update(status));
+    }
+
+    fn status(&self, id: &TaskId, message: &str) -> TaskStatus {
+        let task = &self.tasks[id];
+        TaskStatus {
+            task_id: id.clone(),
+            state: task.state,
+            reason: None,
+            source: Source::Agent,
+            message: message.to_owned(),
+            agent_id: Some(task.agent_id.clone()),
+            executor_id: None,
+            uuid: None,
+            healthy: None,
+            ready: Some(task.ready),
+            timestamp: self.now,
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        let mut out = Vec::new();
+        self.scheduler.step(self.now, event, &mut out);
+        self.carry_out(out);
+    }
+
+    fn carry_out(&mut self, commands: Vec<Command>) {
+        for command in commands {
+            match command {
+                Command::Persist(writes) => writes.into_iter().for_each(|write| self.store(write)),
+                Command::Launch(launch) => self.launch(*launch),
+                Command::Release { offers, operations, released, .. } => {
+                    let mut resources = self.take(&offers);
+                    apply(&mut resources, &operations);
+                    self.give_back(&offers, resources);
+                    self.history.push(format!("release {}", released.iter().map(|(agent, unit)| format!("{unit}@{agent}")).collect::<Vec<_>>().join(" ")));
+                    self.forget(&offers);
+                    self.event(Event::Released { released, refusal: None });
+                }
+                Command::Decline { offers, refuse } => offers.iter().for_each(|offer| self.take_back(offer, refuse)),
+                Command::Kill { task_id, .. } => match self.tasks.get_mut(&task_id) {
+                    Some(task) => {
+                        if !task.is_asked_to_end && !task.state.is_terminal() {
+                            self.history.push(format!("kill {}", task.name));
+                        }
+                        task.is_asked_to_end = true;
+                    }
+                    None => self.unknown(task_id),
+                },
+                Command::Acknowledge { .. } => {}
+                Command::Reconcile(asked) => {
+                    let known: Vec<TaskId> = self.tasks.iter().filter(|(_, task)| !task.state.is_terminal()).map(|(id, _)| id.clone()).collect();
+                    if asked.is_empty() {
+                        known.iter().for_each(|id| self.event(Event::Update(self.status(id, ""))));
+                    }
+                    for (id, _) in asked {
+                        if self.tasks.contains_key(&id) {
+                            self.event(Event::Update(self.status(&id, "")));
+                        } else {
+                            self.unknown(id);
+                        }
+                    }
+                }
+                Command::Revive => {
+                    self.wants_offers = true;
+                    self.agents.values_mut().for_each(|agent| agent.declined_until = Timestamp(0));
+                }
+                Command::Suppress => self.wants_offers = false,
+                Command::Probe { key, unit, .. } => {
+                    let is_held = self.held_hooks.contains(&unit.instance.to_string());
+                    self.answer(key, is_held, "the probe is held");
+                }
+                Command::Act { key, action, instance, .. } => {
+                    let name = instance.map_or_else(|| action.clone(), |instance| format!("{action} {instance}"));
+                    let is_held = self.held_hooks.contains(&name) || self.held_hooks.contains(&action);
+                    if !is_held {
+                        self.history.push(name);
+                    }
+                    self.answer(key, is_held, "the action is held");
+                }
+                Command::EraseState => {
+                    self.stored = Snapshot::default();
+                    self.stored.meta.uninstalling = true;
+                    self.stored.meta.uninstalled = true;
+                    self.event(Event::Erased);
+                }
+                Command::Noted(words) => self.log.push(format!("{} {words}", self.now.0)),
+            }
+        }
+    }
+
+    fn unknown(&mut self, task_id: TaskId) {
+        let status = TaskStatus {
+            task_id,
+            state: TaskState::Unknown,
+            reason: None,
+            source: Source::Master,
+            message: String::new(),
+            agent_id: None,
+            executor_id: None,
+            uuid: None,
+            healthy: None,
+            ready: None,
+            timestamp: self.now,
+        };
+        self.event(Event::Update(status));
+    }
+
+    fn answer(&mut self, key: String, is_held: bool, words: &str) {
+        let answer = if is_held { Answer::NotYet(words.to_owned()) } else { Answer::Done };
+        self.event(Event::Answered { key, answer });
+    }
+
+    fn launch(&mut self, launch: Launch) {
+        let mut resources = self.take(&launch.offers);
+        launch.writes.into_iter().for_each(|write| self.store(write));
+        let agent_id = self.offers[&launch.offers[0]].0.clone();
+        for pod in &launch.pods {
+            apply(&mut resources, &pod.before);
+            for (i, (name, task_id, used)) in pod.tasks.iter().enumerate() {
+                let mut used = used.clone();
+                if i == 0 {
+                    used.add(&pod.executor_resources);
+                }
+                resources.take(&used).expect("a launch takes what was offered");
+                let name = format!("{}.{name}", pod.unit.instance);
+                self.history.push(format!("launch {name}@{agent_id}"));
+                let task = SimTask {
+                    agent_id: agent_id.clone(),
+                    name,
+                    state: TaskState::Staging,
+                    ready: false,
+                    resources: used,
+                    is_asked_to_end: false,
+                };
+                assert!(self.tasks.insert(task_id.clone(), task).is_none(), "{task_id} was used before");
+            }
+        }
+        self.give_back(&launch.offers, resources);
+        self.agents.get_mut(&agent_id).expect("offers are of agents").declined_until = self.now + launch.refuse;
+        self.forget(&launch.offers);
+        self.event(Event::Launched(LaunchOutcome { launch: launch.launch, failed: BTreeMap::new(), is_uncertain: false }));
+    }
+
+    fn take(&self, offers: &[OfferId]) -> Resources {
+        let mut sum = Resources::default();
+        for offer in offers {
+            sum.add(&self.offers.get(offer).unwrap_or_else(|| panic!("{offer} is not outstanding")).1);
+        }
+        sum
+    }
+
+    fn give_back(&mut self, offers: &[OfferId], resources: Resources) {
+        let agent = self.offers[&offers[0]].0.clone();
+        self.agents.get_mut(&agent).expect("offers are of agents").free.add(&resources);
+    }
+
+    fn forget(&mut self, offers: &[OfferId]) {
+        for offer in offers {
+            self.offers.remove(offer);
+        }
+    }
+
+    fn take_back(&mut self, offer: &OfferId, refuse: Span) {
+        let Some((agent, resources)) = self.offers.remove(offer) else { panic!("{offer} is not outstanding") };
+        let agent = self.agents.get_mut(&agent).expect("offers are of agents");
+        agent.free.add(&resources);
+        agent.declined_until = self.now + refuse;
+    }
+
+    fn store(&mut self, write: Write) {
+        match write {
+            Write::Meta(meta) => self.stored.meta = meta,
+            Write::Target(target) => self.stored.target = Some(*target),
+            Write::Unit(key, Some(unit)) => drop(self.stored.units.insert(key, *unit)),
+            Write::Unit(key, None) => drop(self.stored.units.remove(&key)),
+            Write::Decommission(instance, Some(record)) => drop(self.stored.decommissions.insert(instance, record)),
+            Write::Decommission(instance, None) => drop(self.stored.decommissions.remove(&instance)),
+            Write::Plan(plan, Some(record)) => drop(self.stored.plans.insert(plan, record)),
+            Write::Plan(plan, None) => drop(self.stored.plans.remove(&plan)),
+            Write::ForgetFiles(_) => {}
+        }
+    }
+}
+
+/// A role with the name of a framework.
+///
+/// # Panics
+/// If it is no role.
+pub fn role(name: &str) -> RoleName {
+    RoleName::new(name).expect("a plain name")
+}
+
+fn apply(resources: &mut Resources, operations: &[Operation]) {
+    for operation in operations {
+        match operation {
+            Operation::Reserve(reserved) => {
+                resources.take(&Resources::from(reserved.sum())).expect("what is reserved was offered");
+                resources.add(reserved);
+            }
+            Operation::Create(volumes) => {
+                resources.take(&bare(volumes)).expect("a volume is made of a reservation");
+                resources.add(volumes);
+            }
+            Operation::Destroy(volumes) => {
+                resources.take(volumes).expect("what is destroyed was offered");
+                resources.add(&bare(volumes));
+            }
+            Operation::Unreserve(reserved) => {
+                resources.take(reserved).expect("what is unreserved was offered");
+                resources.add(&Resources::from(reserved.sum()));
+            }
+            Operation::Launch(_) => {}
+        }
+    }
+}
+
+fn bare(volumes: &Resources) -> Resources {
+    let mut out = Resources::default();
+    for (holding, quantities) in &volumes.held {
+        let holding = model::Holding { reservation: holding.reservation.clone(), volume: None };
+        out.add(&Resources::held_as(holding, quantities.clone()));
+    }
+    out
+}
