@@ -9,7 +9,7 @@ use crate::paths::PodPaths;
 ///
 /// The helper's own stdin, stdout and stderr become the command's. If they are a terminal (the slave side of a pty made by the
 /// caller), it becomes the command's controlling terminal. The helper exits with the command's exit code, with 128 + n
-/// if it died of signal n, and with 125 and words on stderr if it could not be started. SIGTERM, SIGHUP and SIGINT to the helper kill the command.
+/// if it died of signal n, and with 125 and words on stderr if it could not be started. The command dies with the helper, whatever ends it.
 #[derive(Debug, Clone)]
 pub struct ExecCommand {
     program: PathBuf,

@@ -9,6 +9,7 @@ use std::process::Stdio;
 
 use common::{HARNESS, Pod, cgroup_dirs, eventually, in_place, is_alive, record, until};
 use executor::{ExecCommand, cleanup_pod, files};
+use nix::sys::signal::Signal;
 use proto::mezzo::v1::container_report::Kind;
 use proto::mezzo::v1::ended::How;
 use proto::mezzo::v1::{Check, CommandCheck, HttpCheck, TcpCheck, check};
@@ -100,7 +101,7 @@ async fn an_executor_told_to_stop_stops_its_containers_first() {
     agent.started("web").await;
     until("it runs", || pod.stdout("web") == "up\n").await;
     let pid = nix::unistd::Pid::from_raw(pod.executor_pid().cast_signed());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
     assert!(pod.wait_executor().success());
     let ended = files::load_ended(&pod.dir).unwrap();
     let Some(Kind::Ended(ended)) = &ended[0].kind else { panic!("{ended:?}") };
@@ -141,20 +142,21 @@ async fn a_session_runs_in_the_container_and_passes_its_code_on() {
     assert_eq!(out.status.code(), Some(125));
     assert!(String::from_utf8_lossy(&out.stderr).contains("/no/such"), "{out:?}");
 
-    // Input goes in, and a session dies with its helper.
-    let mut helper = session("echo $$; cat").command().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    // Held open to the end: at the end of its input the command would leave by itself.
-    let mut input = helper.stdin.take().unwrap();
-    input.write_all(b"x").unwrap();
-    let mut said = Vec::new();
-    while !said.ends_with(b"x") {
-        let mut byte = [0];
-        helper.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
-        said.push(byte[0]);
+    // Input goes in, and a session dies with its helper, however that dies.
+    for (signal, code) in [(Signal::SIGTERM, Some(137)), (Signal::SIGKILL, None)] {
+        let mut helper =
+            session("echo x; exec cat").command().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // Held open to the end: at the end of its input the command would leave by itself.
+        let (mut input, mut output) = (helper.stdin.take().unwrap(), helper.stdout.take().unwrap());
+        input.write_all(b"y").unwrap();
+        let mut said = [0; 3];
+        output.read_exact(&mut said).unwrap();
+        assert_eq!(&said, b"x\ny");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(helper.id().cast_signed()), signal).unwrap();
+        assert_eq!(helper.wait().unwrap().code(), code);
+        // The command was the last writer.
+        assert_eq!(output.read(&mut said).unwrap(), 0);
     }
-    let pid = nix::unistd::Pid::from_raw(helper.id().cast_signed());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    assert_eq!(helper.wait().unwrap().code(), Some(137));
 }
 
 #[tokio::test]

@@ -30,6 +30,8 @@ impl Executor for Workload {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         reset_signals();
         if self.is_session {
+            // Whoever kills the helper outright must not leave the command behind.
+            let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
             take_terminal();
         } else {
             set_propagation(spec)?;
