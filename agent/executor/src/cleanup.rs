@@ -103,13 +103,17 @@ fn unmount_below(dir: &Path) -> Result<(), CleanupError> {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(CleanupError::Mounts(source)),
     };
-    let table = fs::read_to_string("/proc/self/mountinfo").map_err(CleanupError::Mounts)?;
-    let below: Vec<PathBuf> = table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(|path| PathBuf::from(unescape(path)))
-        .filter(|path| path != &dir && path.starts_with(&dir))
-        .collect();
+    unmount(mounts_below(&dir).map_err(CleanupError::Mounts)?)
+}
+
+/// Where something is mounted below a directory in this mount namespace, in the order it was mounted.
+pub(crate) fn mounts_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let table = fs::read_to_string("/proc/self/mountinfo")?;
+    let paths = table.lines().filter_map(|line| line.split(' ').nth(4)).map(|path| PathBuf::from(unescape(path)));
+    Ok(paths.filter(|path| path != dir && path.starts_with(dir)).collect())
+}
+
+pub(crate) fn unmount(below: Vec<PathBuf>) -> Result<(), CleanupError> {
     // Later mounts lie on top of earlier ones.
     for path in below.into_iter().rev() {
         match umount2(&path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use tracing::{error, info};
 
 use crate::chain;
+use crate::cleanup::CleanupError;
 use crate::files::{ExecutorRecord, FileError};
 use crate::link;
 
@@ -29,6 +30,8 @@ enum StartError {
     Taken { path: PathBuf, pid: i32 },
     #[error("{what}")]
     Prepare { what: &'static str, source: std::io::Error },
+    #[error("leave the mounts of other pods")]
+    Mounts(#[source] CleanupError),
     #[error("say who runs the pod")]
     Record(#[source] FileError),
 }
@@ -66,6 +69,7 @@ fn run(args: Vec<OsString>) -> Result<(), StartError> {
     }
     let prepare = |what| move |source| StartError::Prepare { what, source };
     host::detach().map_err(prepare("leave the agent's session and mount namespace"))?;
+    host::forget_other_pods(&dir).map_err(StartError::Mounts)?;
     let program = host::Program::pin().map_err(prepare("open the running program"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         // For looking up host names of checks, nothing else.

@@ -94,6 +94,25 @@ async fn nothing_is_left_of_a_pod_whose_executor_was_killed() {
 }
 
 #[tokio::test]
+async fn an_executor_keeps_no_mounts_of_other_pods() {
+    let mut pod = Pod::new();
+    pod.kill_executor();
+    fs::remove_file(pod.dir.join(files::EXECUTOR)).ok();
+    let (own, other) = (pod.dir.join("own"), pod.dir.with_file_name("other"));
+    for path in [&own, &other] {
+        fs::create_dir(path).unwrap();
+        nix::mount::mount(Some("tmpfs"), path, Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>).unwrap();
+    }
+    pod.restart_executor(HARNESS.as_ref());
+    let _agent = pod.agent().await;
+    let mounts = |pid: u32| fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+    let has = |mounts: &str, path: &PathBuf| mounts.contains(&format!(" {} ", path.display()));
+    let (here, there) = (mounts(std::process::id()), mounts(pod.executor_pid()));
+    assert_eq!((has(&here, &own), has(&here, &other)), (true, true));
+    assert_eq!((has(&there, &own), has(&there, &other)), (true, false));
+}
+
+#[tokio::test]
 async fn an_executor_told_to_stop_stops_its_containers_first() {
     let mut pod = Pod::new();
     pod.container("web", "trap 'exit 3' TERM; echo up; while true; do sleep 0.01; done").restart = in_place(10, 10);

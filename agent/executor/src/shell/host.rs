@@ -2,10 +2,13 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::process::Command;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+
+use crate::cleanup::{CleanupError, mounts_below, unmount};
 
 /// Leaves the agent's session, takes the containers' inits as children when their helpers leave, and gets a mount
 /// namespace that sees the host's mounts but sends none back.
@@ -18,6 +21,15 @@ pub(super) fn detach() -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)?;
     Ok(())
+}
+
+/// Unmounts the other pods' root filesystems, volumes and secrets in this mount namespace: the copies would keep them alive after
+/// their own pod is gone. `dir` is this pod's directory, the others' are beside it.
+pub(super) fn forget_other_pods(dir: &Path) -> Result<(), CleanupError> {
+    let Some(pods) = dir.parent().filter(|parent| parent.parent().is_some()) else { return Ok(()) };
+    let mut mounts = mounts_below(pods).map_err(CleanupError::Mounts)?;
+    mounts.retain(|path| !path.starts_with(dir));
+    unmount(mounts)
 }
 
 /// The program this process runs, held open: replacing the file on disk does not change the helpers of a running pod.

@@ -139,7 +139,7 @@ impl Drop for Pod {
         }
         let _ = self.executor.kill();
         let _ = self.executor.wait();
-        let cleaned = cleanup_pod(&self.dir);
+        let cleaned = cleanup_pod(&self.dir).and_then(|()| cleanup_pod(self._temp.path()));
         let killed = kill_pod_cgroups(&self.root_cgroup);
         if !std::thread::panicking() {
             cleaned.unwrap();
