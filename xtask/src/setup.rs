@@ -68,7 +68,7 @@ pub(crate) fn run() -> Result<()> {
     apt::update()?;
     let policy = NoServiceStarts::hold()?;
     Tool::new("apt-get")
-        .args(["install", "--yes", "--no-install-recommends", "--quiet"])
+        .args(["install", "--yes", "--no-install-recommends", "--quiet", "--option", "Dpkg::Use-Pty=0"])
         .args(&missing)
         .env("DEBIAN_FRONTEND", "noninteractive")
         .run()?;

@@ -9,8 +9,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::unistd::Pid;
 
+use crate::pool;
 use crate::program::Program;
 use crate::wait::until;
+
+/// So much of a process's arguments is looked at and told.
+const LINE: usize = 300;
 
 /// Things that are there now, each with its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +30,11 @@ impl Machine {
     pub fn look() -> Result<Self> {
         let mut things = BTreeSet::new();
         for (pid, arguments) in processes()? {
-            let line = arguments.join(" ");
-            if line.contains("mezzo") {
-                things.insert(format!("process {pid} {line}"));
-            }
+            let line: String = arguments.join(" ").chars().take(LINE).collect();
+            // A task's arguments say nothing of its pool, but its cgroup does. The process may have ended since.
+            let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+            let group = groups.lines().find(|group| group.contains("/mezzo/")).unwrap_or_default();
+            things.insert(format!("process {pid} {line} {group}"));
         }
         let mut list = |kind: &str, text: String| {
             things.extend(text.lines().filter(|line| !line.trim().is_empty()).map(|line| format!("{kind} {line}")));
@@ -50,9 +55,17 @@ impl Machine {
         Ok(Self { things })
     }
 
-    /// What is there and was not before.
+    /// What is there, was not before, and belongs to the tests' pool by its name; packet filter rules and settings have no
+    /// name, so any new one counts.
     pub fn since(&self, before: &Self) -> Vec<String> {
-        self.things.difference(&before.things).cloned().collect()
+        // The pool's directory is in its processes' arguments, its agents' names are in its tasks' cgroups.
+        let marks = [format!("mezzo-{}-", pool::NAME), format!("/mezzo/{}-", pool::NAME)];
+        let is_ours = |thing: &&String| match thing.split(' ').next() {
+            Some("process" | "mount" | "cgroup") => marks.iter().any(|mark| thing.contains(mark)),
+            Some("filter" | "setting") => true,
+            _ => thing.contains(pool::NAME),
+        };
+        self.things.difference(&before.things).filter(is_ours).cloned().collect()
     }
 
     /// Waits until nothing is there that was not before: the kernel takes a moment to delete namespaces.

@@ -165,7 +165,14 @@ impl Pool {
         for (pid, _) in crate::machine::processes()? {
             // It may have ended since.
             let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-            if groups.split(['/', '\n']).any(|part| part == task.pod_id) {
+            // `<hierarchy>:/mezzo/<agent>/<pod>/<container>`, the pod perhaps with its framework's number before it.
+            let is_in_pod = |line: &str| {
+                let mut parts = line.rsplit('/');
+                let container = parts.next().is_some_and(|container| !container.is_empty());
+                container
+                    && parts.next().is_some_and(|pod| pod == task.pod_id || pod.ends_with(&format!("-{}", task.pod_id)))
+            };
+            if !task.pod_id.is_empty() && groups.lines().any(is_in_pod) {
                 found.push(pid);
             }
         }
