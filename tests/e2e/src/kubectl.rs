@@ -58,7 +58,7 @@ impl Kubectl {
     pub fn ready_nodes(&self) -> Result<Vec<String>> {
         let list = self.get(&["nodes"])?;
         let mut names: Vec<String> =
-            items(&list).iter().filter(|node| has_condition(node, "Ready")).map(|node| name(node)).collect();
+            items(&list).iter().filter(|node| has_condition(node, "Ready")).map(name).collect();
         names.sort();
         Ok(names)
     }
