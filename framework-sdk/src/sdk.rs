@@ -1,7 +1,7 @@
 //! Runs a framework: binds the HTTP API, keeps a session with the master, and begins anew whenever one ends.
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, RwLock};
 
 use daemon::identity::{Identity, IdentityError};
@@ -99,11 +99,12 @@ impl Sdk {
     /// If it cannot start. A master that is away is waited for.
     pub async fn run(self, framework: impl Framework, shutdown: impl Future<Output = ()> + Send) -> Result<(), SdkError> {
         let framework = Arc::new(framework);
-        let address = SocketAddr::new(self.config.address, self.config.api_port);
+        // Readiness checks come from beside the task, to the loopback address; who may do what is decided per request.
+        let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), self.config.api_port);
         let bound = async {
             let listener = TcpListener::bind(address).await?;
-            let address = listener.local_addr()?;
-            Ok((listener, address))
+            let port = listener.local_addr()?.port();
+            Ok((listener, SocketAddr::new(self.config.address, port)))
         };
         let (listener, address) = bound.await.map_err(|source| SdkError::Bind { address, source })?;
         let principal = self.identity.principal()?;

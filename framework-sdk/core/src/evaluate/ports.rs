@@ -46,7 +46,7 @@ pub(super) fn choose(need: &Need, available: &Resources, title: Option<&Reservat
             let before = need.before.as_ref().and_then(|placement| placement.port(&port.name)).map(u64::from);
             let number = before
                 .filter(|number| free.contains(&Ranges::one(*number)))
-                .or_else(|| free.iter().find(|number| u16::try_from(*number).is_ok()));
+                .or_else(|| roomiest(&free));
             let Some(number) = number else {
                 return Err(Reason::Lacks { resource: "ports".to_owned(), free: "no port".to_owned() });
             };
@@ -54,4 +54,10 @@ pub(super) fn choose(need: &Need, available: &Resources, title: Option<&Reservat
         }
     }
     Ok(out)
+}
+
+/// The first number of the longest range: ports that an agent offers one by one are meant for those who ask for them.
+fn roomiest(free: &Ranges) -> Option<u64> {
+    let longest = free.as_slice().iter().rev().max_by_key(|(begin, end)| end - begin)?;
+    (longest.0..=longest.1).find(|number| u16::try_from(*number).is_ok())
 }
