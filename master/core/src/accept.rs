@@ -11,7 +11,7 @@ use model::link::{FrameworkRef, ToAgent};
 use model::task::{Pod, Task as LaunchedTask};
 use model::{AgentId, FrameworkId, OfferId, Reason, Resources, RoleName, Source, TaskState, TaskStatus};
 
-use crate::agent::common;
+use crate::agent::{AgentState, common};
 use crate::decision::{Decision, OfferEnd, Rejected};
 use crate::holdings::{self, Claimant, are_sane};
 use crate::ledger::Task;
@@ -273,9 +273,16 @@ impl Master {
     }
 
     /// Tells the framework that tasks were not launched. An id that was launched before (an accept sent twice, over two
-    /// sessions) is answered with the truth about that task: it must not look ended because the copy was refused.
+    /// sessions) is answered with the truth about that task: it must not look ended because the copy was refused. While
+    /// the agent is away, the copy may be of an accept that an earlier master took: nothing is said, and the refusal of
+    /// the call makes the framework reconcile.
     fn refuse_pod(&mut self, id: &FrameworkId, pod: &Pod, state: TaskState, reason: Reason, words: &str) {
         for task in pod.tasks.iter().take(limits::TASKS_PER_POD_MAX) {
+            let agent = self.agents.get(&task.head.agent_id).map(|agent| agent.state);
+            let is_away = matches!(agent, Some(AgentState::Recovered | AgentState::Unreachable { .. }));
+            if is_away && self.known_status(id, &task.head.task_id).is_none() {
+                continue;
+            }
             let status = self.known_status(id, &task.head.task_id).unwrap_or_else(|| TaskStatus {
                 task_id: task.head.task_id.clone(),
                 state,

@@ -1,8 +1,10 @@
 //! What counts as allocated: tasks that may run, the executors of their pods, and ghosts.
+use model::link::ToAgent;
 use model::{AgentId, FrameworkId, Resources, TaskId};
 
 use crate::agent::{Ghost, take_what_is_there};
 use crate::command::Command;
+use crate::framework::Framework;
 use crate::ledger::Task;
 use crate::master::Master;
 use crate::view::Delta;
@@ -129,6 +131,10 @@ impl Master {
         }
         if now_ended {
             self.free_orphaned_holdings(agent_id);
+            let is_last = !self.agents[agent_id].ghosts.keys().any(|(framework_id, _)| *framework_id == key.0);
+            if is_last && !self.frameworks.get(&key.0).is_some_and(Framework::is_alive) {
+                self.tell_agent(agent_id, ToAgent::ShutdownFramework { framework_id: key.0.clone() });
+            }
         }
     }
 }

@@ -172,7 +172,6 @@ impl Master {
     fn merge_tasks(&mut self, id: &AgentId, reported: &[AgentTask]) -> Vec<ToAgent> {
         let mut ghosts = std::mem::take(&mut self.agents.get_mut(id).expect("entered").ghosts);
         let mut messages = Vec::new();
-        let mut ended_frameworks = BTreeSet::new();
         let mut seen = BTreeSet::new();
         for task in reported {
             let key = (task.framework.id.clone(), task.head.task_id.clone());
@@ -198,13 +197,7 @@ impl Master {
                             task_id: key.1.clone(),
                             agent_id: id.clone(),
                         });
-                        if alive {
-                            messages.push(ToAgent::Kill { framework_id: key.0, task_id: key.1, grace: None });
-                        } else {
-                            ended_frameworks.insert(key.0);
-                        }
-                    } else if !alive {
-                        ended_frameworks.insert(key.0);
+                        messages.push(ToAgent::Kill { framework_id: key.0, task_id: key.1, grace: None });
                     }
                 }
             }
@@ -214,7 +207,6 @@ impl Master {
             self.agents.get_mut(id).expect("entered").ghosts.insert(key.clone(), ghost);
             self.lay_ghost(id, &key, false);
         }
-        messages.extend(ended_frameworks.into_iter().map(|framework_id| ToAgent::ShutdownFramework { framework_id }));
         self.settle_missing(id, &seen);
         self.repeat_kills(id, &mut messages);
         messages

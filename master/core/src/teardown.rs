@@ -45,10 +45,7 @@ impl Master {
         }
         self.outbox.persist(Record::Framework(record));
         self.outbox.persist(Record::DropState(id.clone()));
-        let agents = self.turn_tasks_into_ghosts(id);
-        for agent_id in agents {
-            self.tell_agent(&agent_id, ToAgent::ShutdownFramework { framework_id: id.clone() });
-        }
+        self.turn_tasks_into_ghosts(id);
         let agents: Vec<AgentId> = self.agents.keys().cloned().collect();
         for agent_id in agents {
             self.free_orphaned_holdings(&agent_id);
@@ -83,10 +80,10 @@ impl Master {
         }
     }
 
-    /// Nobody will acknowledge its tasks' updates, but until they end they use what they use. Says on which agents.
-    fn turn_tasks_into_ghosts(&mut self, id: &FrameworkId) -> Vec<AgentId> {
+    /// Its tasks are killed one by one, not by a shutdown of the framework: that would be the last the agent says of them,
+    /// and until they have ended they use what they use.
+    fn turn_tasks_into_ghosts(&mut self, id: &FrameworkId) {
         let ids: Vec<_> = self.ledger.of_framework(id).map(|task| (task.head.task_id.clone(), task.agent_id.clone())).collect();
-        let mut agents = std::collections::BTreeSet::new();
         for (task_id, agent_id) in ids {
             let task = self.ledger.get_mut(id, &task_id).expect("listed above");
             if !task.charged {
@@ -94,7 +91,6 @@ impl Master {
                 let status = task.made(TaskState::Killed, Reason::FrameworkRemoved, words, self.now);
                 task.advance(&status, self.now);
                 self.remove_task(id, &task_id);
-                agents.insert(agent_id);
                 continue;
             }
             let status = task.made(TaskState::Killing, Reason::FrameworkRemoved, "its framework was torn down", self.now);
@@ -109,10 +105,10 @@ impl Master {
             agent.tasks.remove(&(id.clone(), task_id.clone()));
             self.dirty.tasks.remove(&(id.clone(), task_id.clone()));
             self.outbox.push(Command::Changed(Delta::Task(Box::new(task.view()))));
+            let kill = ToAgent::Kill { framework_id: id.clone(), task_id: task_id.clone(), grace: None };
             self.haunt(&agent_id, (id.clone(), task_id), Ghost { resources, task: Some(Box::new(task)) });
-            agents.insert(agent_id);
+            self.tell_agent(&agent_id, kill);
         }
-        agents.into_iter().collect()
     }
 
     /// Frees what is reserved for frameworks that have ended, unless something that runs still uses it. A title belongs

@@ -5,7 +5,6 @@ use model::link::ToAgent;
 use model::{AgentId, FrameworkId, Reason, Span, TaskId, TaskState, TaskStatus, UpdateId};
 
 use crate::decision::{Decision, Rejected};
-use crate::framework::Framework;
 use crate::master::Master;
 
 impl Master {
@@ -66,11 +65,7 @@ impl Master {
                 agent_id: agent_id.clone(),
             });
         }
-        if self.frameworks.get(id).is_some_and(Framework::is_alive) {
-            self.tell_agent(agent_id, ToAgent::Kill { framework_id: key.0, task_id: key.1, grace: None });
-        } else {
-            self.tell_agent(agent_id, ToAgent::ShutdownFramework { framework_id: key.0 });
-        }
+        self.tell_agent(agent_id, ToAgent::Kill { framework_id: key.0, task_id: key.1, grace: None });
     }
 
     fn acknowledge_to_agent(&mut self, agent_id: &AgentId, id: &FrameworkId, task_id: &TaskId, uuid: Option<UpdateId>) {

@@ -1,1 +1,29 @@
-//! Placeholder.
+//! A deterministic cluster: the real cores of master and agents, a scheduler that does every allowed and many forbidden
+//! things, links that break, disks that are slow, processes that die. Time is virtual and chance has a seed: a run can be
+//! repeated to the last step.
+//!
+//! `world` moves time and messages; `master_host`, `agent_host` and `framework_host` are the shells; `faults` breaks
+//! things; `strangers` says what nobody should say; `checks` is what must hold after every step and in the end.
+pub mod counts;
+
+mod agent_host;
+mod checks;
+mod faults;
+mod framework_host;
+mod master_host;
+mod rng;
+mod strangers;
+mod world;
+
+pub use counts::Counts;
+
+/// Runs one seed: first with faults, then without until everything has converged.
+///
+/// # Errors
+/// `Err` says what did not hold, and when.
+pub fn run(seed: u64, counts: &mut Counts) -> Result<(), String> {
+    let mut world = world::World::new(seed);
+    let result = world.run();
+    counts.add(&world.counts);
+    result.map_err(|what| format!("seed {seed} at {} ms: {what}", world.now))
+}

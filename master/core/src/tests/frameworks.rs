@@ -88,7 +88,7 @@ fn a_teardown_kills_and_frees_everything() {
     let text = world.call(F, Call::Teardown);
     assert_eq!(
         text,
-        "a1: shut down m-1\n\
+        "a1: kill t\n\
          a1: holdings 2: disk 10 MiB for r as volume v\n\
          f100: done\n\
          f100: close\n\
@@ -101,6 +101,7 @@ fn a_teardown_kills_and_frees_everything() {
         world.update(1, 1, status("t", TaskState::Killed, 9)),
         "a1: acknowledge t #9\n\
          a1: holdings 3: nothing\n\
+         a1: shut down m-1\n\
          f200: offers m-1-O4 m-S1 s: cpus 4; mem 1024 MiB; disk 100 MiB\n"
     );
 }
@@ -114,7 +115,7 @@ fn tasks_of_an_ended_framework_are_shut_down_whenever_their_agent_comes() {
     world.restart();
     let task = || agent_task(1, "t", 1, amount(1, 0), TaskState::Running);
     let text = world.agent(2, registration("one", Some(1), amount(4, 1024), vec![task()]));
-    assert_eq!(text, "a2: registered m-S1 10.9.0.0/24\na2: shut down m-1\na2: peers []\n");
+    assert_eq!(text, "a2: registered m-S1 10.9.0.0/24\na2: kill t\na2: peers []\n");
     let text = world.framework(G, "g", None, &["s"]);
     assert!(text.contains("cpus 3; "), "what the task uses is not free yet: {text}");
 }

@@ -1,0 +1,314 @@
+//! An agent's shell and machine: a disk, and executors that outlive the agent.
+use std::collections::{BTreeMap, BTreeSet};
+
+use agent_core::{
+    Agent, AgentConfig, Checkpoint, Command, End, Event, PodId, Report, ReportKind, VolumeKey, Write,
+};
+use master_core::{Event as MasterEvent, SessionId};
+use model::{FrameworkId, Milli, Quantities, TaskId};
+
+use crate::world::{Happening, Peer, World};
+
+/// An agent, its disk and its executors.
+#[derive(Debug)]
+pub(crate) struct AgentHost {
+    pub(crate) name: String,
+    pub(crate) core: Option<Agent>,
+    pub(crate) life: u64,
+    pub(crate) session: Option<SessionId>,
+    checkpoint: Checkpoint,
+    disk_until: u64,
+    wake: Option<u64>,
+    pub(crate) executors: BTreeMap<PodId, Executor>,
+    pub(crate) volumes: BTreeSet<VolumeKey>,
+    number: u64,
+}
+
+/// A pod's processes.
+#[derive(Debug)]
+pub(crate) struct Executor {
+    framework_id: FrameworkId,
+    pub(crate) tasks: BTreeMap<TaskId, bool>,
+    reports: Vec<Report>,
+    next_report: u64,
+    /// The incarnation of the agent that listens.
+    attached: Option<u64>,
+}
+
+impl AgentHost {
+    pub(crate) fn new(number: u64) -> Self {
+        Self {
+            name: format!("agent-{number}"),
+            core: None,
+            life: 0,
+            session: None,
+            checkpoint: Checkpoint::default(),
+            disk_until: 0,
+            wake: None,
+            executors: BTreeMap::new(),
+            volumes: BTreeSet::new(),
+            number,
+        }
+    }
+    fn config(&self) -> AgentConfig {
+        AgentConfig {
+            name: self.name.clone(),
+            address: format!("10.0.0.{}", self.number + 1),
+            port: 5051,
+            resources: Quantities {
+                cpus: Milli::units(8 + i64::try_from(self.number).expect("small")),
+                mem: Milli::units(4096),
+                disk: Milli::units(1000),
+                ports: [(20000, 20009)].into_iter().collect(),
+                ..Quantities::default()
+            },
+            attributes: BTreeMap::new(),
+            region: String::new(),
+            zone: String::new(),
+            boot_id: "boot".to_owned(),
+            software: "sim".to_owned(),
+        }
+    }
+}
+
+impl World {
+    pub(crate) fn agent_starts(&mut self, agent: usize) -> Result<(), String> {
+        let (now, seed) = (self.time(), self.rng.next());
+        let host = &mut self.agents[agent];
+        if host.core.is_some() {
+            return Ok(());
+        }
+        host.life += 1;
+        let core = Agent::new(host.config(), host.checkpoint.clone(), seed, now);
+        host.core = Some(core.map_err(|refusal| format!("{} does not start: {refusal}", host.name))?);
+        self.agent_hears(agent, Event::Tick)
+    }
+    pub(crate) fn agent_dies(&mut self, agent: usize) {
+        let host = &mut self.agents[agent];
+        host.core = None;
+        host.life += 1;
+        if let Some(session) = host.session.take() {
+            let after = self.rng.between(1, 1000);
+            self.end_dies(session, false, after);
+        }
+    }
+    pub(crate) fn agent_hears(&mut self, agent: usize, event: Event) -> Result<(), String> {
+        let now = self.time();
+        let Some(core) = self.agents[agent].core.as_mut() else { return Ok(()) };
+        let mut out = Vec::new();
+        core.step(now, event, &mut out);
+        agent_core::invariants::check(core).map_err(|what| format!("agent-{agent}: {what}"))?;
+        for command in out {
+            self.agent_wants(agent, command)?;
+        }
+        let host = &mut self.agents[agent];
+        let wake = host.core.as_ref().and_then(Agent::next_wake).map(|at| at.0.max(now.0 + 1));
+        if let Some(at) = wake
+            && host.wake.is_none_or(|known| at < known || known <= now.0)
+        {
+            host.wake = Some(at);
+            let life = host.life;
+            self.at(at, Happening::AgentTick { agent, life });
+        }
+        Ok(())
+    }
+    pub(crate) fn agent_ticks(&mut self, agent: usize, life: u64) -> Result<(), String> {
+        if self.agents[agent].life != life {
+            return Ok(());
+        }
+        self.agents[agent].wake = None;
+        self.agent_hears(agent, Event::Tick)
+    }
+    fn tell_agent_later(&mut self, agent: usize, low: u64, high: u64, event: Event) {
+        let life = self.agents[agent].life;
+        let delay = self.rng.between(low, high);
+        self.after(delay, Happening::AgentHears { agent, life, event: Box::new(event) });
+    }
+
+    fn agent_wants(&mut self, agent: usize, command: Command) -> Result<(), String> {
+        let life = self.agents[agent].life;
+        match command {
+            Command::Connect { after } => {
+                let delay = after.0 + self.rng.between(1, 20);
+                self.after(delay, Happening::AgentDials { agent, life });
+            }
+            Command::CloseLink => {
+                if let Some(session) = self.agents[agent].session {
+                    self.break_link(session, 5, 1);
+                } else {
+                    self.tell_agent_later(agent, 1, 5, Event::LinkDown { why: "closed".to_owned() });
+                }
+            }
+            Command::Send(message) => {
+                if let Some(session) = self.agents[agent].session {
+                    self.send_to_master(session, MasterEvent::AgentSaid { session, message });
+                }
+            }
+            Command::Checkpoint { batch, writes } => {
+                let at = (self.now + self.rng.between(1, 10)).max(self.agents[agent].disk_until);
+                self.agents[agent].disk_until = at;
+                self.at(at, Happening::AgentDurable { agent, life, batch, writes });
+            }
+            Command::Prepare { launch } => {
+                let failure = (self.faults && self.rng.percent(3)).then(|| "no such image".to_owned());
+                let high = if self.faults && self.rng.percent(10) { 8000 } else { 300 };
+                self.tell_agent_later(agent, 5, high, Event::Prepared { pod_id: launch.pod_id.clone(), failure });
+            }
+            Command::Start { pod_id } => self.start_executor(agent, pod_id)?,
+            Command::Attach { pod_id } => self.attach(agent, pod_id),
+            Command::Kill { pod_id, task_id, .. } => {
+                let delay = self.rng.between(5, 500);
+                let end = End::Signal(15);
+                self.after(delay, Happening::TaskEnds { agent, pod: pod_id, task: task_id, end, asked: true });
+            }
+            Command::ReportSeen { pod_id, number } => {
+                if let Some(executor) = self.agents[agent].executors.get_mut(&pod_id) {
+                    executor.reports.retain(|report| report.number > number);
+                }
+            }
+            Command::Destroy { pod_id } => {
+                self.agents[agent].executors.remove(&pod_id);
+                self.tell_agent_later(agent, 5, 200, Event::PodDestroyed { pod_id });
+            }
+            Command::SetVolumes { generation, volumes } => {
+                self.agents[agent].volumes = volumes;
+                self.tell_agent_later(agent, 1, 50, Event::VolumesSet { generation });
+            }
+            Command::RemoveSandbox { .. } | Command::SetNetwork(_) | Command::Note(_) => {}
+        }
+        Ok(())
+    }
+
+    fn start_executor(&mut self, agent: usize, pod_id: PodId) -> Result<(), String> {
+        let host = &mut self.agents[agent];
+        let launch = host.core.as_ref().and_then(|core| core.launch_of(&pod_id)).ok_or("a pod without launch starts")?.clone();
+        let framework_id = launch.framework.id.clone();
+        for task in &launch.tasks {
+            let key = (framework_id.clone(), task.head.task_id.clone());
+            let place = (agent, pod_id.to_string());
+            let first = self.started.entry(key).or_insert_with(|| place.clone()).clone();
+            if first != place {
+                return Err(format!("task {} started as {first:?} and as {place:?}", task.head.task_id));
+            }
+        }
+        let tasks = launch.tasks.iter().map(|task| (task.head.task_id.clone(), true)).collect();
+        let executor = Executor { framework_id, tasks, reports: Vec::new(), next_report: 1, attached: Some(host.life) };
+        host.executors.insert(pod_id.clone(), executor);
+        self.tell_agent_later(agent, 1, 50, Event::ExecutorAttached { pod_id: pod_id.clone() });
+        for task in launch.tasks {
+            let delay = self.rng.between(60, 400);
+            self.after(delay, Happening::TaskStarts { agent, pod: pod_id.clone(), task: task.head.task_id });
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, agent: usize, pod_id: PodId) {
+        let life = self.agents[agent].life;
+        let Some(executor) = self.agents[agent].executors.get_mut(&pod_id) else {
+            let why = "no executor".to_owned();
+            self.tell_agent_later(agent, 1, 50, Event::ExecutorGone { pod_id, why });
+            return;
+        };
+        executor.attached = Some(life);
+        let reports = executor.reports.clone();
+        let at = self.now + self.rng.between(1, 50);
+        let event = Box::new(Event::ExecutorAttached { pod_id: pod_id.clone() });
+        self.at(at, Happening::AgentHears { agent, life, event });
+        for report in reports {
+            let event = Box::new(Event::Report { pod_id: pod_id.clone(), report });
+            self.at(at, Happening::AgentHears { agent, life, event });
+        }
+    }
+
+    fn report(&mut self, agent: usize, pod_id: &PodId, task_id: &TaskId, kind: ReportKind) -> Result<(), String> {
+        let now = self.time();
+        let host = &mut self.agents[agent];
+        let Some(executor) = host.executors.get_mut(pod_id) else { return Ok(()) };
+        let report = Report { number: executor.next_report, task_id: task_id.clone(), at: now, kind };
+        executor.next_report += 1;
+        executor.reports.push(report.clone());
+        if executor.attached == Some(host.life) {
+            self.agent_hears(agent, Event::Report { pod_id: pod_id.clone(), report })?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn task_starts(&mut self, agent: usize, pod: &PodId, task: &TaskId) -> Result<(), String> {
+        let alive = self.agents[agent].executors.get(pod).and_then(|executor| executor.tasks.get(task)).copied();
+        if alive != Some(true) {
+            return Ok(());
+        }
+        self.report(agent, pod, task, ReportKind::Started { pid: 1 })?;
+        // While things break, tasks end by themselves; afterwards they run on.
+        if self.faults && self.rng.percent(40) {
+            let end = if self.rng.percent(50) { End::Exit(0) } else { End::Exit(1) };
+            let delay = self.rng.between(500, 40_000);
+            let (pod, task) = (pod.clone(), task.clone());
+            self.after(delay, Happening::TaskEnds { agent, pod, task, end, asked: false });
+        }
+        Ok(())
+    }
+
+    /// A container ends, and with it, by the pod's policy, the others of its pod.
+    pub(crate) fn task_ends(&mut self, agent: usize, pod: &PodId, task: &TaskId, end: &End, asked: bool) -> Result<(), String> {
+        let Some(executor) = self.agents[agent].executors.get_mut(pod) else { return Ok(()) };
+        let Some(alive) = executor.tasks.get_mut(task) else { return Ok(()) };
+        if !std::mem::take(alive) {
+            return Ok(());
+        }
+        let others: Vec<TaskId> = executor.tasks.iter().filter(|(_, alive)| **alive).map(|(id, _)| id.clone()).collect();
+        for other in others {
+            let delay = self.rng.between(1, 100);
+            let end = End::Signal(9);
+            self.after(delay, Happening::TaskEnds { agent, pod: pod.clone(), task: other, end, asked });
+        }
+        let kind = ReportKind::Ended { end: end.clone(), oom_kills: 0, killed_on_request: asked, why: String::new() };
+        self.report(agent, pod, task, kind)
+    }
+
+    pub(crate) fn executor_dies(&mut self, agent: usize, pod_id: PodId) -> Result<(), String> {
+        let host = &mut self.agents[agent];
+        let Some(executor) = host.executors.remove(&pod_id) else { return Ok(()) };
+        if executor.attached == Some(host.life) {
+            self.agent_hears(agent, Event::ExecutorGone { pod_id, why: "killed".to_owned() })?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn agent_dials(&mut self, agent: usize, life: u64) -> Result<(), String> {
+        if self.agents[agent].life != life || self.agents[agent].core.is_none() {
+            return Ok(());
+        }
+        if self.master.core.is_none() || self.agents[agent].session.is_some() {
+            return self.agent_hears(agent, Event::LinkDown { why: "no master".to_owned() });
+        }
+        let session = self.connect(Peer::Agent(agent));
+        self.agents[agent].session = Some(session);
+        let name = self.agents[agent].name.clone();
+        self.send_to_master(session, MasterEvent::AgentOpened { session, name });
+        self.agent_hears(agent, Event::LinkUp)
+    }
+    pub(crate) fn agent_link_down(&mut self, agent: usize, session: SessionId) -> Result<(), String> {
+        if self.agents[agent].session != Some(session) {
+            return Ok(());
+        }
+        self.agents[agent].session = None;
+        self.agent_hears(agent, Event::LinkDown { why: "broken".to_owned() })
+    }
+    pub(crate) fn agent_durable(&mut self, agent: usize, life: u64, batch: u64, writes: &[Write]) -> Result<(), String> {
+        if self.agents[agent].life != life {
+            return Ok(());
+        }
+        for write in writes {
+            self.agents[agent].checkpoint.apply(write);
+        }
+        self.agent_hears(agent, Event::Checkpointed { batch })
+    }
+    /// Tasks with a process, of frameworks that have not ended.
+    pub(crate) fn processes(&self) -> impl Iterator<Item = (FrameworkId, TaskId)> + '_ {
+        self.agents.iter().flat_map(|host| host.executors.values()).flat_map(|executor| {
+            let alive = executor.tasks.iter().filter(|(_, alive)| **alive);
+            alive.map(|(task, _)| (executor.framework_id.clone(), task.clone()))
+        })
+    }
+}

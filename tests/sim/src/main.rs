@@ -1,0 +1,29 @@
+//! `sim --seed N --seeds K`: runs K seeds from N on, prints what happened, and ends with an error if anything did not hold
+//! or something that has to occur did not.
+#![allow(clippy::print_stdout)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |flag: &str, default: u64| {
+        let at = arguments.iter().position(|argument| argument == flag);
+        at.and_then(|at| arguments.get(at + 1)).and_then(|value| value.parse().ok()).unwrap_or(default)
+    };
+    let (first, count) = (number("--seed", 0), number("--seeds", 200));
+    let mut counts = sim::Counts::default();
+    let mut broken = 0;
+    for seed in first..first + count {
+        if let Err(what) = sim::run(seed, &mut counts) {
+            println!("{what}\n  reproduce with: cargo run -p sim -- --seed {seed} --seeds 1");
+            broken += 1;
+        }
+    }
+    println!("{counts}");
+    let missing = if count >= 200 { counts.missing() } else { Vec::new() };
+    for name in &missing {
+        println!("never occurred: {name}");
+    }
+    println!("{count} seeds, {broken} broken, {} kinds missing", missing.len());
+    if broken == 0 && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

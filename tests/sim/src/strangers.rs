@@ -1,0 +1,133 @@
+//! What peers say that should not: each is refused, and nobody else is disturbed.
+use std::collections::{BTreeMap, BTreeSet};
+
+use master_core::{Event, OperatorRequest, RequestId, SessionId, StateWrite};
+use model::call::{Call, FrameworkInfo};
+use model::link::{AgentRegistration, FromAgent};
+use model::{AgentId, FrameworkId, Milli, Principal, Quantities, Resources, RoleName, Span};
+
+use crate::world::World;
+
+impl World {
+    fn fresh(&mut self) -> SessionId {
+        self.sessions += 1;
+        SessionId(self.sessions)
+    }
+
+    pub(crate) fn strangers(&mut self) -> Result<(), String> {
+        if self.master.core.is_none() {
+            return Ok(());
+        }
+        self.strange_agents()?;
+        self.strange_frameworks()?;
+        self.strange_operators()
+    }
+
+    fn strange_agents(&mut self) -> Result<(), String> {
+        let said = |id: Option<&str>, name: &str| AgentRegistration {
+            agent_id: id.map(|id| AgentId::new(id).expect("valid")),
+            name: name.to_owned(),
+            address: "10.0.0.99".to_owned(),
+            port: 1,
+            total: Resources::default(),
+            attributes: BTreeMap::new(),
+            region: String::new(),
+            zone: String::new(),
+            boot_id: String::new(),
+            software: String::new(),
+            epoch_seen: 0,
+            tasks: Vec::new(),
+        };
+        let register = |said| FromAgent::Register(Box::new(said));
+        let mut newer = said(None, "stranger");
+        newer.epoch_seen = 1_000_000;
+        let mut negative = said(None, "stranger");
+        negative.total = Quantities { cpus: Milli(-1), ..Quantities::default() }.into();
+        for messages in [
+            vec![register(said(None, "somebody-else"))],
+            vec![register(said(Some("m-S999"), "stranger"))],
+            vec![register(newer)],
+            vec![register(negative)],
+            vec![FromAgent::Pong { number: 1 }],
+            vec![register(said(None, "stranger")), register(said(None, "stranger"))],
+        ] {
+            let session = self.fresh();
+            self.master_hears(Event::AgentOpened { session, name: "stranger".to_owned() })?;
+            for message in messages {
+                self.master_hears(Event::AgentSaid { session, message })?;
+            }
+            self.master_hears(Event::AgentClosed { session })?;
+        }
+        Ok(())
+    }
+
+    fn strange_frameworks(&mut self) -> Result<(), String> {
+        let host = &self.frameworks[0];
+        let (own_name, own_id) = (host.name.clone(), host.id.clone());
+        let ended = self.ended_frameworks.first().cloned();
+        let say = |id: Option<FrameworkId>, name: &str, roles: &[&str]| Call::Subscribe {
+            info: FrameworkInfo {
+                id,
+                name: name.to_owned(),
+                roles: roles.iter().map(|role| RoleName::new(role).expect("valid")).collect(),
+                failover_timeout: Span::seconds(1),
+                api_url: None,
+                principal: Principal::new("ignored"),
+            },
+            suppressed: BTreeSet::new(),
+        };
+        let nobody = Some(FrameworkId::new("m-999").expect("valid"));
+        for (principal, call, key) in [
+            ("framework/x", say(None, "y", &["r"]), "k"),
+            ("framework/x", say(None, "x", &[]), "k"),
+            ("framework/x", say(nobody, "x", &["r"]), "k"),
+            ("framework/x", Call::Teardown, "k"),
+            ("operator/x", say(None, &own_name, &["r"]), "k"),
+            ("operator/x", say(own_id.clone(), &own_name, &["r"]), "k"),
+            ("operator/x", say(ended, "x", &["r"]), "k"),
+            ("operator/y", say(None, "short-lived", &["short-lived"]), ""),
+        ] {
+            let session = self.fresh();
+            self.master_hears(Event::FrameworkOpened { session, principal: Principal::new(principal) })?;
+            let writes = vec![StateWrite { key: key.to_owned(), value: None }];
+            let event = |call, writes| Event::FrameworkCalled { session, sequence: 1, call, writes, read_state: false };
+            self.master_hears(event(Some(call), writes))?;
+            self.master_hears(Event::FrameworkClosed { session })?;
+        }
+        // The framework itself, under another name.
+        if let Some(id) = own_id {
+            let session = self.fresh();
+            let principal = Principal::new(format!("framework/{own_name}-b"));
+            self.master_hears(Event::FrameworkOpened { session, principal })?;
+            let call = Some(say(Some(id), &format!("{own_name}-b"), &["r"]));
+            let writes = Vec::new();
+            self.master_hears(Event::FrameworkCalled { session, sequence: 1, call, writes, read_state: false })?;
+            self.master_hears(Event::FrameworkClosed { session })?;
+        }
+        Ok(())
+    }
+
+    fn strange_operators(&mut self) -> Result<(), String> {
+        let role = RoleName::new("nobody").expect("valid");
+        let connected = self.agents.iter().find(|host| host.session.is_some()).map(|host| host.name.clone());
+        for ask in [
+            OperatorRequest::Teardown { framework: "nobody".to_owned() },
+            OperatorRequest::SetWeight { role, weight_milli: 0 },
+            OperatorRequest::MarkAgentGone { agent: "nobody".to_owned() },
+        ] {
+            self.master_hears(Event::Asked { request: RequestId(1), ask })?;
+        }
+        let known = connected.filter(|name| {
+            let view = self.master.agents.values().find(|view| view.name == *name);
+            view.is_some_and(|view| view.state == master_core::view::AgentStateView::Connected)
+        });
+        if let Some(agent) = known {
+            // The view may be late: if the agent has just left, it would be given up for good.
+            let ask = OperatorRequest::MarkAgentGone { agent };
+            if self.master.offers > 0 {
+                self.master_hears(Event::Asked { request: RequestId(2), ask })?;
+            }
+        }
+        Ok(())
+    }
+}

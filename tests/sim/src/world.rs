@@ -1,0 +1,304 @@
+//! Time, links and who hears what when. Links deliver in order until they break; each end notices a break on its own.
+use std::collections::{BTreeMap, BTreeSet};
+
+use master_core::{Event as MasterEvent, Record, SessionId};
+use model::call::SchedulerEvent;
+use model::link::ToAgent;
+use model::{FrameworkId, Refusal, TaskId, Timestamp};
+
+use crate::agent_host::AgentHost;
+use crate::checks;
+use crate::counts::Counts;
+use crate::framework_host::FrameworkHost;
+use crate::master_host::MasterHost;
+use crate::rng::Rng;
+
+/// Everything.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) rng: Rng,
+    pub(crate) now: u64,
+    pub(crate) counts: Counts,
+    /// Whether things break.
+    pub(crate) faults: bool,
+    pub(crate) master: MasterHost,
+    pub(crate) agents: Vec<AgentHost>,
+    pub(crate) frameworks: Vec<FrameworkHost>,
+    pub(crate) links: BTreeMap<SessionId, Link>,
+    /// Where every task was started, over the whole run: once, on one agent.
+    pub(crate) started: BTreeMap<(FrameworkId, TaskId), (usize, String)>,
+    pub(crate) ended_frameworks: BTreeSet<FrameworkId>,
+    queue: BTreeMap<(u64, u64), Happening>,
+    sequence: u64,
+    pub(crate) sessions: u64,
+}
+
+/// The far end of a link to the master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Agent(usize),
+    Framework(usize),
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) peer: Peer,
+    pub(crate) broken: bool,
+    master_open: bool,
+    peer_open: bool,
+    to_master: u64,
+    to_peer: u64,
+}
+
+/// What a scheduler hears.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Event(SchedulerEvent),
+    Result { sequence: u64, result: Result<(), Refusal> },
+}
+
+/// What will happen at a time. `life` counts a process's incarnations: what was meant for an earlier one is lost with it.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    ToMaster { session: SessionId, event: MasterEvent },
+    ToAgent { session: SessionId, epoch: u64, message: ToAgent },
+    ToFramework { session: SessionId, said: Said },
+    MasterNotices { session: SessionId },
+    PeerNotices { session: SessionId },
+    MasterStarts,
+    Durable { life: u64, batch: u64, records: Vec<Record> },
+    Allocate { life: u64 },
+    MasterTick { life: u64, at: u64 },
+    AgentStarts { agent: usize },
+    AgentDials { agent: usize, life: u64 },
+    AgentTick { agent: usize, life: u64 },
+    AgentHears { agent: usize, life: u64, event: Box<agent_core::Event> },
+    AgentDurable { agent: usize, life: u64, batch: u64, writes: Vec<agent_core::Write> },
+    TaskStarts { agent: usize, pod: agent_core::PodId, task: TaskId },
+    TaskEnds { agent: usize, pod: agent_core::PodId, task: TaskId, end: agent_core::End, asked: bool },
+    FrameworkStarts { framework: usize },
+    FrameworkTick { framework: usize, life: u64 },
+    Fault,
+}
+
+/// How long things break.
+const FAULTY_MS: u64 = 120_000;
+/// How long everything may take to converge: a reregistration timeout, a filter, the longest retry of an update.
+const CONVERGENCE_MS: u64 = 900_000;
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let agents = rng.between(1, 4);
+        let frameworks = rng.between(1, 3);
+        let mut world = Self {
+            master: MasterHost::new(),
+            agents: (0..agents).map(AgentHost::new).collect(),
+            frameworks: (0..frameworks).map(FrameworkHost::new).collect(),
+            rng,
+            now: 1_000_000,
+            counts: Counts::default(),
+            faults: true,
+            links: BTreeMap::new(),
+            started: BTreeMap::new(),
+            ended_frameworks: BTreeSet::new(),
+            queue: BTreeMap::new(),
+            sequence: 0,
+            sessions: 0,
+        };
+        world.after(0, Happening::MasterStarts);
+        for agent in 0..world.agents.len() {
+            world.after(10, Happening::AgentStarts { agent });
+        }
+        for framework in 0..world.frameworks.len() {
+            world.after(20, Happening::FrameworkStarts { framework });
+        }
+        world.after(2000, Happening::Fault);
+        world
+    }
+
+    pub(crate) fn run(&mut self) -> Result<(), String> {
+        let begin = self.now;
+        self.until(begin + FAULTY_MS)?;
+        self.faults = false;
+        self.heal();
+        let deadline = self.now + CONVERGENCE_MS;
+        self.converge(deadline, checks::is_settled)?;
+        for framework in &mut self.frameworks {
+            framework.goal = 0;
+        }
+        let deadline = self.now + CONVERGENCE_MS;
+        self.converge(deadline, checks::is_empty)
+    }
+
+    fn until(&mut self, end: u64) -> Result<(), String> {
+        while let Some(entry) = self.queue.first_entry() {
+            if entry.key().0 > end {
+                break;
+            }
+            let ((at, _), happening) = entry.remove_entry();
+            self.now = self.now.max(at);
+            self.happen(happening)?;
+        }
+        self.now = end;
+        Ok(())
+    }
+
+    fn converge(&mut self, deadline: u64, is_done: impl Fn(&World) -> Result<(), String>) -> Result<(), String> {
+        loop {
+            self.until(self.now + 1000)?;
+            match is_done(self) {
+                Ok(()) => return Ok(()),
+                Err(why) if self.now >= deadline => return Err(format!("did not converge: {why}")),
+                Err(_) => {}
+            }
+        }
+    }
+
+    pub(crate) fn time(&self) -> Timestamp {
+        Timestamp(self.now)
+    }
+    pub(crate) fn after(&mut self, delay: u64, happening: Happening) {
+        self.at(self.now + delay, happening);
+    }
+    pub(crate) fn at(&mut self, at: u64, happening: Happening) {
+        self.sequence += 1;
+        self.queue.insert((at.max(self.now), self.sequence), happening);
+    }
+    fn latency(&mut self) -> u64 {
+        if self.faults && self.rng.percent(2) { self.rng.between(100, 3000) } else { self.rng.between(1, 20) }
+    }
+
+    pub(crate) fn connect(&mut self, peer: Peer) -> SessionId {
+        self.sessions += 1;
+        let session = SessionId(self.sessions);
+        let link =
+            Link { peer, broken: false, master_open: true, peer_open: true, to_master: self.now, to_peer: self.now };
+        self.links.insert(session, link);
+        session
+    }
+    pub(crate) fn send_to_master(&mut self, session: SessionId, event: MasterEvent) {
+        let at = self.now + self.latency();
+        let Some(link) = self.links.get_mut(&session).filter(|link| !link.broken) else { return };
+        link.to_master = link.to_master.max(at);
+        let at = link.to_master;
+        self.at(at, Happening::ToMaster { session, event });
+    }
+    fn slot_to_peer(&mut self, session: SessionId) -> Option<u64> {
+        let at = self.now + self.latency();
+        let link = self.links.get_mut(&session).filter(|link| !link.broken)?;
+        link.to_peer = link.to_peer.max(at);
+        Some(link.to_peer)
+    }
+    pub(crate) fn send_to_agent(&mut self, session: SessionId, message: ToAgent) {
+        let epoch = self.master.registry.pool.epoch;
+        if let Some(at) = self.slot_to_peer(session) {
+            self.at(at, Happening::ToAgent { session, epoch, message });
+        }
+    }
+    pub(crate) fn send_to_framework(&mut self, session: SessionId, said: Said) {
+        if let Some(at) = self.slot_to_peer(session) {
+            self.at(at, Happening::ToFramework { session, said });
+        }
+    }
+    /// The master ends a session after what it sent.
+    pub(crate) fn master_closes(&mut self, session: SessionId) {
+        let at = self.slot_to_peer(session).unwrap_or(self.now);
+        self.at(at, Happening::PeerNotices { session });
+        self.after(0, Happening::MasterNotices { session });
+    }
+    /// Everything under way is lost; each end notices after its own while.
+    pub(crate) fn break_link(&mut self, session: SessionId, master_after: u64, peer_after: u64) {
+        let Some(link) = self.links.get_mut(&session) else { return };
+        link.broken = true;
+        self.after(master_after, Happening::MasterNotices { session });
+        self.after(peer_after, Happening::PeerNotices { session });
+    }
+
+    fn happen(&mut self, happening: Happening) -> Result<(), String> {
+        match happening {
+            Happening::ToMaster { session, event } => {
+                if self.links.get(&session).is_some_and(|link| !link.broken && link.master_open) {
+                    self.master_hears(event)?;
+                }
+            }
+            Happening::ToAgent { session, epoch, message } => {
+                if let Some(Link { peer: Peer::Agent(agent), .. }) = self.open_to_peer(session) {
+                    let agent = *agent;
+                    self.agent_hears(agent, agent_core::Event::Master { epoch, message })?;
+                }
+            }
+            Happening::ToFramework { session, said } => {
+                if let Some(Link { peer: Peer::Framework(framework), .. }) = self.open_to_peer(session) {
+                    let framework = *framework;
+                    self.framework_hears(framework, said)?;
+                }
+            }
+            Happening::MasterNotices { session } => {
+                let Some(link) = self.links.get_mut(&session) else { return Ok(()) };
+                if std::mem::take(&mut link.master_open) {
+                    let event = match link.peer {
+                        Peer::Agent(_) => MasterEvent::AgentClosed { session },
+                        Peer::Framework(_) => MasterEvent::FrameworkClosed { session },
+                    };
+                    self.master_hears(event)?;
+                }
+                self.forget_link(session);
+            }
+            Happening::PeerNotices { session } => {
+                let Some(link) = self.links.get_mut(&session) else { return Ok(()) };
+                link.broken = true;
+                let peer = link.peer;
+                if std::mem::take(&mut link.peer_open) {
+                    match peer {
+                        Peer::Agent(agent) => self.agent_link_down(agent, session)?,
+                        Peer::Framework(framework) => self.framework_link_down(framework, session),
+                    }
+                }
+                self.forget_link(session);
+            }
+            Happening::MasterStarts => self.master_starts()?,
+            Happening::Durable { life, batch, records } => self.master_durable(life, batch, &records)?,
+            Happening::Allocate { life } => self.master_allocates(life)?,
+            Happening::MasterTick { life, at } => self.master_ticks(life, at)?,
+            Happening::AgentStarts { agent } => self.agent_starts(agent)?,
+            Happening::AgentDials { agent, life } => self.agent_dials(agent, life)?,
+            Happening::AgentTick { agent, life } => self.agent_ticks(agent, life)?,
+            Happening::AgentHears { agent, life, event } => {
+                if self.agents[agent].life == life {
+                    self.agent_hears(agent, *event)?;
+                }
+            }
+            Happening::AgentDurable { agent, life, batch, writes } => self.agent_durable(agent, life, batch, &writes)?,
+            Happening::TaskStarts { agent, pod, task } => self.task_starts(agent, &pod, &task)?,
+            Happening::TaskEnds { agent, pod, task, end, asked } => self.task_ends(agent, &pod, &task, &end, asked)?,
+            Happening::FrameworkStarts { framework } => self.framework_starts(framework),
+            Happening::FrameworkTick { framework, life } => self.framework_ticks(framework, life),
+            Happening::Fault => self.fault()?,
+        }
+        Ok(())
+    }
+
+    fn open_to_peer(&self, session: SessionId) -> Option<&Link> {
+        self.links.get(&session).filter(|link| !link.broken && link.peer_open)
+    }
+    fn forget_link(&mut self, session: SessionId) {
+        if self.links.get(&session).is_some_and(|link| !link.master_open && !link.peer_open) {
+            self.links.remove(&session);
+        }
+    }
+    /// The end that died will notice nothing; the other one will.
+    pub(crate) fn end_dies(&mut self, session: SessionId, master_died: bool, other_after: u64) {
+        let Some(link) = self.links.get_mut(&session) else { return };
+        link.broken = true;
+        if master_died {
+            link.master_open = false;
+            self.after(other_after, Happening::PeerNotices { session });
+        } else {
+            link.peer_open = false;
+            self.after(other_after, Happening::MasterNotices { session });
+        }
+        self.forget_link(session);
+    }
+}
