@@ -10,7 +10,7 @@ use rcgen::{
 };
 
 /// A certificate and its key, PEM.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Pair {
     /// The certificate.
     pub certificate: String,

@@ -5,17 +5,17 @@
 
 pub mod cidr;
 pub mod cleanup;
-//pub mod drain;
+pub mod dns;
+pub mod drain;
 pub mod flags;
 pub mod kubeconfig;
 pub mod limits;
 pub mod manifests;
-//pub mod membership;
+
 pub mod node;
 pub mod options;
 pub mod pki;
-//pub mod scale;
-//pub mod topology;
+pub mod scale;
 
 pub use cidr::Network;
 pub use options::Options;

@@ -42,8 +42,8 @@ pub struct Options {
     pub images: Images,
     /// Days for which component certificates are valid.
     pub certificate_days: u32,
-    /// Role in which the framework is offered resources.
-    pub role: String,
+    /// What the scheduler itself takes; of use to the package's template alone.
+    pub scheduler: ComponentOptions,
 }
 
 /// What a node has for pods, and what is added for itself.
@@ -111,7 +111,7 @@ pub struct Images {
 }
 
 /// An amount that may have three decimals, kept exactly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(try_from = "serde_json::Number", into = "serde_json::Number")]
 pub struct Amount(pub Milli);
 
@@ -171,11 +171,11 @@ impl Default for Options {
             kube_proxy: ComponentOptions::new(50, 128, 64),
             dns: ComponentOptions::new(50, 64, 64),
             service_cidr: Network::of([10, 96, 0, 0].into(), 16).expect("16 is a prefix"),
-            pod_range: Network::of([10, 244, 0, 0].into(), 16).expect("16 is a prefix"),
+            pod_range: Network::of([10, 100, 0, 0].into(), 14).expect("14 is a prefix"),
             cluster_domain: "cluster.local".to_owned(),
             images: Images::default(),
             certificate_days: 365,
-            role: "kubernetes".to_owned(),
+            scheduler: ComponentOptions::new(200, 256, 64),
         }
     }
 }
@@ -336,7 +336,7 @@ mod tests {
         for (json, field) in [
             (r#"{"kubernetes_version":"1.2"}"#, "kubernetes_version"),
             (r#"{"node":{"mem":4}}"#, "node.mem"),
-            (r#"{"service_cidr":"10.244.0.0/20"}"#, "service_cidr"),
+            (r#"{"service_cidr":"10.101.0.0/20"}"#, "service_cidr"),
             (r#"{"service_cidr":"10.0.0.0/8"}"#, "service_cidr"),
             (r#"{"cluster_domain":"Über"}"#, "cluster_domain"),
             (r#"{"node_count":5000}"#, "node_count"),

@@ -1,0 +1,258 @@
+//! What a pod gets when its place is known: flags with addresses and ports, certificates that name them, kubeconfigs.
+use std::net::Ipv4Addr;
+
+use framework_sdk::view::{Placement, ServiceView};
+use framework_sdk::{PodInstance, RenderedPod, RenderedTask};
+use kubernetes_core::flags::{self, Component, PKI, Values};
+use kubernetes_core::kubeconfig::{self, Credentials, Server};
+use kubernetes_core::node::{self, NodeSettings};
+use kubernetes_core::pki::{self, Authority};
+use kubernetes_core::{Network, Options};
+use model::Refusal;
+
+use super::secrets::Secrets;
+use crate::pki::Pair;
+use crate::topology::{ADD_ONS, APISERVER, CLIENT, CONTROLLER_MANAGER, DNS, DNS_PORT, ETCD, HTTPS, NODE, PEER, PROXY, SCHEDULER};
+
+/// Everything rendering depends on beside the place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) cluster: &'a str,
+    pub(super) options: &'a Options,
+    pub(super) secrets: &'a Secrets,
+    pub(super) view: &'a ServiceView,
+}
+
+impl Context<'_> {
+    pub(super) fn render(&self, instance: &PodInstance, placement: &Placement) -> Result<RenderedPod, Refusal> {
+        let address: Ipv4Addr = placement
+            .address
+            .parse()
+            .map_err(|_| not_yet(format!("agent {} has no IPv4 address but '{}'", placement.agent_name, placement.address)))?;
+        let mut pod = RenderedPod::default();
+        let name = instance.name.to_string();
+        match instance.name.pod.as_str() {
+            ETCD => self.add(&mut pod, ETCD, self.etcd(&name, placement, address)?),
+            APISERVER => self.add(&mut pod, APISERVER, self.apiserver(placement, address)?),
+            CONTROLLER_MANAGER => self.add(&mut pod, CONTROLLER_MANAGER, self.controller_manager(placement, address)?),
+            SCHEDULER => self.add(&mut pod, SCHEDULER, self.scheduler(placement, address)?),
+            ADD_ONS => self.add(&mut pod, ADD_ONS, self.add_ons()?),
+            NODE => {
+                self.add(&mut pod, NODE, self.node(&name, placement, address)?);
+                self.add(&mut pod, PROXY, self.proxy(&name, address)?);
+                self.add(&mut pod, DNS, self.dns(placement, address)?);
+            }
+            other => return Err(Refusal::new("K8S0006", format!("there is no pod '{other}'"), "")),
+        }
+        pod.tasks.retain(|task, _| instance.tasks.contains_key(task));
+        Ok(pod)
+    }
+
+    #[allow(clippy::unused_self)]
+    fn add(&self, pod: &mut RenderedPod, task: &str, rendered: RenderedTask) {
+        pod.tasks.insert(task.to_owned(), rendered);
+    }
+
+    fn etcd(&self, name: &str, placement: &Placement, address: Ipv4Addr) -> Result<RenderedTask, Refusal> {
+        let certificate = self.issue(&pki::etcd_member("etcd-server", name, address))?;
+        let peer = port(placement, PEER)?;
+        let values: Values = [
+            ("name", name.to_owned()),
+            ("data_dir", "/var/lib/etcd/member-data".to_owned()),
+            ("address", address.to_string()),
+            ("client_port", port(placement, CLIENT)?.to_string()),
+            ("peer_port", peer.to_string()),
+            ("initial_cluster", format!("{name}=https://{address}:{peer}")),
+            ("initial_cluster_state", "new".to_owned()),
+            ("cluster", self.cluster.to_owned()),
+        ]
+        .into_iter()
+        .collect();
+        let mut argv = vec!["/usr/bin/etcd".to_owned()];
+        argv.extend(self.flags(Component::Etcd, &values)?);
+        Ok(with_pair(RenderedTask::default().argv(argv), "etcd-server", &certificate)
+            .file(format!("{PKI}/etcd-ca.crt"), self.ca(Authority::Etcd)))
+    }
+
+    fn apiserver(&self, placement: &Placement, address: Ipv4Addr) -> Result<RenderedTask, Refusal> {
+        let members = self.view.endpoints(ETCD, CLIENT);
+        if members.is_empty() {
+            return Err(not_yet("no etcd member has a place yet"));
+        }
+        let urls: Vec<String> = members.iter().map(|member| format!("https://{member}")).collect();
+        let values: Values = [
+            ("address", address.to_string()),
+            ("port", port(placement, HTTPS)?.to_string()),
+            ("etcd_servers", urls.join(",")),
+            ("domain", self.options.cluster_domain.clone()),
+            ("service_cidr", self.options.service_cidr.to_string()),
+        ]
+        .into_iter()
+        .collect();
+        let mut argv = vec!["/usr/local/bin/kube-apiserver".to_owned()];
+        argv.extend(self.flags(Component::Apiserver, &values)?);
+        let mut task = RenderedTask::default()
+            .argv(argv)
+            .file(format!("{PKI}/ca.crt"), self.ca(Authority::Cluster))
+            .file(format!("{PKI}/etcd-ca.crt"), self.ca(Authority::Etcd))
+            .file(format!("{PKI}/front-proxy-ca.crt"), self.ca(Authority::FrontProxy))
+            .file(format!("{PKI}/sa.pub"), self.secrets.service_account().certificate.as_str())
+            .file(format!("{PKI}/sa.key"), self.secrets.service_account().key.as_str());
+        for stem in ["apiserver-etcd-client", "apiserver-kubelet-client", "front-proxy-client"] {
+            task = with_pair(task, stem, self.secrets.client(stem));
+        }
+        let own = self.issue(&pki::apiserver("apiserver", self.cluster, self.options, address))?;
+        Ok(with_pair(task, "apiserver", &own))
+    }
+
+    fn controller_manager(&self, placement: &Placement, address: Ipv4Addr) -> Result<RenderedTask, Refusal> {
+        let task = self.component(Component::ControllerManager, CONTROLLER_MANAGER, "controller-manager", placement, address)?;
+        let ca = self.secrets.authority(Authority::Cluster);
+        Ok(task
+            .file(format!("{PKI}/ca.key"), ca.key.as_str())
+            .file(format!("{PKI}/sa.key"), self.secrets.service_account().key.as_str()))
+    }
+
+    fn scheduler(&self, placement: &Placement, address: Ipv4Addr) -> Result<RenderedTask, Refusal> {
+        self.component(Component::Scheduler, SCHEDULER, "scheduler", placement, address)
+    }
+
+    /// What controller-manager and scheduler have in common.
+    fn component(
+        &self,
+        component: Component,
+        program: &str,
+        stem: &str,
+        placement: &Placement,
+        address: Ipv4Addr,
+    ) -> Result<RenderedTask, Refusal> {
+        let values: Values = [("port", port(placement, HTTPS)?.to_string()), ("cluster", self.cluster.to_owned())].into_iter().collect();
+        let mut argv = vec![format!("/usr/local/bin/{program}")];
+        argv.extend(self.flags(component, &values)?);
+        let own = self.issue(&pki::component_server(stem, program, address))?;
+        let task = RenderedTask::default()
+            .argv(argv)
+            .file(format!("{PKI}/ca.crt"), self.ca(Authority::Cluster))
+            .file(format!("{PKI}/front-proxy-ca.crt"), self.ca(Authority::FrontProxy))
+            .file(format!("{PKI}/{stem}.conf"), self.kubeconfig(&format!("{stem}-client"))?);
+        Ok(with_pair(task, stem, &own))
+    }
+
+    fn add_ons(&self) -> Result<RenderedTask, Refusal> {
+        let options = serde_json::to_string(self.options).map_err(|error| not_yet(error.to_string()))?;
+        Ok(RenderedTask::default()
+            .argv(["/usr/local/bin/mezzo-kubernetes", "add-ons", "--kubeconfig", "/etc/kubernetes/pki/framework.conf"])
+            .env(crate::add_ons::OPTIONS, options)
+            .file(format!("{PKI}/framework.conf"), self.kubeconfig("framework")?))
+    }
+
+    fn node(&self, name: &str, placement: &Placement, address: Ipv4Addr) -> Result<RenderedTask, Refusal> {
+        let options = self.options;
+        let settings = NodeSettings {
+            version: options.kubernetes_version.clone(),
+            node: name.to_owned(),
+            address,
+            pod_subnet: pod_subnet(placement)?,
+            pod_range: options.pod_range,
+            service_cidr: options.service_cidr,
+            dns_address: options.dns_service_address(),
+            cluster_domain: options.cluster_domain.clone(),
+            apiserver: self.apiserver_address()?,
+            tls_server_name: pki::api_server_name(self.cluster),
+            cluster: self.cluster.to_owned(),
+            cpus: options.node.cpus,
+            mem: options.node.mem,
+            disk: options.node.disk,
+            overhead_cpus: options.node.overhead.cpus,
+            overhead_mem: options.node.overhead.mem,
+            overhead_disk: options.node.overhead.disk,
+            labels: options.node.labels.clone(),
+        };
+        let client = self.issue(&pki::node_client("kubelet-client", name))?;
+        let server = self.issue(&pki::node_server("kubelet-server", name, address))?;
+        let task = RenderedTask { hostname: Some(name.to_owned()), ..RenderedTask::default() }
+            .env(crate::node_init::SETTINGS, serde_json::to_string(&settings).map_err(|error| not_yet(error.to_string()))?)
+            .file(format!("{PKI}/ca.crt"), self.ca(Authority::Cluster));
+        Ok(with_pair(with_pair(task, "kubelet-client", &client), "kubelet-server", &server))
+    }
+
+    fn proxy(&self, name: &str, address: Ipv4Addr) -> Result<RenderedTask, Refusal> {
+        let mut argv = vec!["/usr/local/bin/kube-proxy".to_owned()];
+        argv.extend(
+            node::proxy_flags(&self.options.kubernetes_version, name, address, self.options.pod_range)
+                .map_err(|error| not_yet(error.to_string()))?,
+        );
+        Ok(RenderedTask::default().argv(argv).file(format!("{PKI}/proxy.conf"), self.kubeconfig("proxy-client")?))
+    }
+
+    fn dns(&self, placement: &Placement, address: Ipv4Addr) -> Result<RenderedTask, Refusal> {
+        let listen = format!("{address}:{}", port(placement, DNS_PORT)?);
+        Ok(RenderedTask::default()
+            .argv([
+                "/usr/local/bin/mezzo-kubernetes",
+                "dns",
+                "--kubeconfig",
+                "/etc/kubernetes/pki/dns.conf",
+                "--listen",
+                &listen,
+                "--domain",
+                &self.options.cluster_domain,
+            ])
+            .file(format!("{PKI}/dns.conf"), self.kubeconfig("dns-client")?))
+    }
+
+    /// A document for a client of the cluster that runs in the pool.
+    fn kubeconfig(&self, client: &str) -> Result<String, Refusal> {
+        let server = Server {
+            address: self.apiserver_address()?,
+            tls_server_name: pki::api_server_name(self.cluster),
+            cluster: self.cluster.to_owned(),
+        };
+        Ok(kubeconfig_text(&server, client, self.secrets))
+    }
+
+    fn apiserver_address(&self) -> Result<String, Refusal> {
+        self.view.endpoints(APISERVER, HTTPS).into_iter().next().ok_or_else(|| not_yet("no kube-apiserver has a place yet"))
+    }
+
+    fn ca(&self, which: Authority) -> &str {
+        &self.secrets.authority(which).certificate
+    }
+    fn issue(&self, leaf: &pki::Leaf) -> Result<Pair, Refusal> {
+        self.secrets.issue(leaf, self.options.certificate_days)
+    }
+    fn flags(&self, component: Component, values: &Values) -> Result<Vec<String>, Refusal> {
+        flags::render(&self.options.kubernetes_version, component, values).map_err(|error| not_yet(error.to_string()))
+    }
+}
+
+/// A kubeconfig that stands alone.
+pub(super) fn kubeconfig_text(server: &Server, client: &str, secrets: &Secrets) -> String {
+    let pair = secrets.client(client);
+    let credentials = Credentials {
+        user: client,
+        authority: &secrets.authority(Authority::Cluster).certificate,
+        certificate: &pair.certificate,
+        key: &pair.key,
+    };
+    format!("{:#}\n", kubeconfig::inline(server, credentials))
+}
+
+/// The subnet leased to the agent of a place.
+pub(super) fn pod_subnet(placement: &Placement) -> Result<Network, Refusal> {
+    placement.pod_subnet.parse().map_err(|error| {
+        not_yet(format!("agent {} has no pod subnet: '{}' {error}", placement.agent_name, placement.pod_subnet))
+    })
+}
+
+fn with_pair(task: RenderedTask, stem: &str, pair: &Pair) -> RenderedTask {
+    task.file(format!("{PKI}/{stem}.crt"), pair.certificate.as_str()).file(format!("{PKI}/{stem}.key"), pair.key.as_str())
+}
+
+fn port(placement: &Placement, name: &str) -> Result<u16, Refusal> {
+    placement.port(name).ok_or_else(|| not_yet(format!("the offer has no port for '{name}'")))
+}
+
+fn not_yet(words: impl Into<String>) -> Refusal {
+    Refusal::new("K8S0007", words, "it is tried again")
+}

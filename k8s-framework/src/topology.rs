@@ -1,0 +1,234 @@
+//! What runs where and in which order: options and the set of nodes become the specification of a service. What depends
+//! on places (addresses, ports, certificates) is added at launch by `scheduler/render.rs`.
+use std::collections::{BTreeMap, BTreeSet};
+
+use framework_sdk::spec::{
+    DecommissionSpec, DiscoverySpec, Goal, PhaseSpec, PhaseWork, PlacementRule, PlanSpec, PodSpec, PortKind, PortSpec,
+    Propagation, RestartPolicy, Root, ServiceSpec, Strategy, TaskSpec, VolumeSource, VolumeSpec, DEPLOY,
+};
+use kubernetes_core::node::{KUBELET_PORT, PROXY_HEALTH_PORT};
+use kubernetes_core::options::ComponentOptions;
+use kubernetes_core::scale::NodeSet;
+use kubernetes_core::Options;
+use model::{Milli, RoleName, Span};
+
+/// Names of pods; also of phases.
+pub const ETCD: &str = "etcd";
+/// The API.
+pub const APISERVER: &str = "kube-apiserver";
+/// Controllers.
+pub const CONTROLLER_MANAGER: &str = "kube-controller-manager";
+/// Scheduling.
+pub const SCHEDULER: &str = "kube-scheduler";
+/// Bootstrap manifests.
+pub const ADD_ONS: &str = "add-ons";
+/// Nodes.
+pub const NODE: &str = "node";
+/// The container of a node that is its kube-proxy.
+pub const PROXY: &str = "kube-proxy";
+/// The container of a node that is its DNS.
+pub const DNS: &str = "dns";
+
+/// Port names.
+pub const CLIENT: &str = "client";
+/// Between etcd members.
+pub const PEER: &str = "peer";
+/// The secure port of a component.
+pub const HTTPS: &str = "https";
+/// The DNS of a node.
+pub const DNS_PORT: &str = "dns";
+
+/// Actions.
+pub const ACT_DNS: &str = "cluster-dns";
+/// Before a node's kill.
+pub const ACT_DRAIN: &str = "drain";
+/// After it.
+pub const ACT_DELETE_NODE: &str = "delete-node";
+
+/// The service of a cluster.
+pub fn service(name: &str, role: &RoleName, options: &Options, nodes: &NodeSet) -> ServiceSpec {
+    let count = options.control_plane_count();
+    let pods = vec![
+        etcd(options, count),
+        control_plane(APISERVER, options, count, &options.kube_apiserver, Some("api")),
+        control_plane(CONTROLLER_MANAGER, options, count, &options.kube_controller_manager, None),
+        control_plane(SCHEDULER, options, count, &options.kube_scheduler, None),
+        add_ons(options),
+        node(options, nodes),
+    ];
+    let mut spec = ServiceSpec::new(name, role.clone(), pods);
+    let mut phases: Vec<PhaseSpec> = spec
+        .pods
+        .iter()
+        .map(|pod| {
+            // etcd's members join one by one; everything else is started together.
+            let strategy = if pod.name == ETCD { Strategy::Serial } else { Strategy::Parallel };
+            PhaseSpec { name: pod.name.clone(), strategy, work: PhaseWork::Pod { pod: pod.name.clone(), tasks: Vec::new() } }
+        })
+        .collect();
+    phases.push(PhaseSpec::actions("cluster-dns", &[ACT_DNS]));
+    spec.plans = vec![PlanSpec { name: DEPLOY.to_owned(), strategy: Strategy::Serial, phases }];
+    spec
+}
+
+fn in_place() -> RestartPolicy {
+    RestartPolicy::InPlace { backoff_min: Span::millis(200), backoff_max: Span::seconds(10) }
+}
+
+fn pod(name: &str, count: u32, tasks: Vec<TaskSpec>) -> PodSpec {
+    PodSpec {
+        name: name.to_owned(),
+        count,
+        placement: vec![PlacementRule::UniquePerAgent],
+        tasks,
+        executor_cpus: Milli(10),
+        executor_mem: Milli::units(32),
+        ..PodSpec::default()
+    }
+}
+
+fn task(name: &str, image: &str, resources: &ComponentOptions) -> TaskSpec {
+    TaskSpec {
+        name: name.to_owned(),
+        root: Root::Image(image.to_owned()),
+        cpus: resources.cpus.0,
+        mem: resources.mem.0,
+        disk: resources.disk.0,
+        restart: in_place(),
+        ..TaskSpec::default()
+    }
+}
+
+fn any_port(name: &str) -> PortSpec {
+    PortSpec { name: name.to_owned(), kind: PortKind::Any }
+}
+
+fn etcd(options: &Options, count: u32) -> PodSpec {
+    let resources = ComponentOptions { cpus: options.etcd.cpus, mem: options.etcd.mem, disk: Default::default() };
+    let size_mib = u32::try_from(options.etcd.disk.ceil()).unwrap_or(u32::MAX);
+    let mut task = task(ETCD, &options.images.etcd, &resources);
+    task.ports = vec![any_port(CLIENT), any_port(PEER)];
+    task.volumes = vec![VolumeSpec {
+        container_path: "/var/lib/etcd".to_owned(),
+        source: VolumeSource::Persistent { name: "data".to_owned(), size_mib },
+        propagation: Propagation::Private,
+        read_only: false,
+    }];
+    task.kill_grace = Some(Span::seconds(10));
+    pod(ETCD, count, vec![task])
+}
+
+fn control_plane(name: &str, options: &Options, count: u32, resources: &ComponentOptions, discovery: Option<&str>) -> PodSpec {
+    let mut task = task(name, &options.images.control_plane, resources);
+    task.ports = vec![any_port(HTTPS)];
+    task.kill_grace = Some(Span::seconds(20));
+    task.discovery =
+        discovery.map(|name| DiscoverySpec { name: name.to_owned(), external: vec![HTTPS.to_owned()] });
+    pod(name, count, vec![task])
+}
+
+fn add_ons(options: &Options) -> PodSpec {
+    let resources = ComponentOptions::default();
+    let mut task = task(ADD_ONS, &options.images.node, &resources);
+    task.goal = Goal::Finish;
+    task.restart = RestartPolicy::GroupDies;
+    let mut pod = pod(ADD_ONS, 1, vec![task]);
+    // Its manifests follow from these; a change runs it again.
+    pod.configuration = BTreeMap::from([
+        ("service_cidr".to_owned(), options.service_cidr.to_string()),
+        ("version".to_owned(), options.kubernetes_version.clone()),
+    ]);
+    pod
+}
+
+fn node(options: &Options, nodes: &NodeSet) -> PodSpec {
+    let (size, overhead) = (&options.node, &options.node.overhead);
+    let sum = |pods: kubernetes_core::options::Amount, own: kubernetes_core::options::Amount| {
+        kubernetes_core::options::Amount(Milli(pods.0.0 + own.0.0))
+    };
+    let resources = ComponentOptions {
+        cpus: sum(size.cpus, overhead.cpus),
+        mem: sum(size.mem, overhead.mem),
+        disk: sum(size.disk, overhead.disk),
+    };
+    let volume = |path: &str, source, propagation| VolumeSpec {
+        container_path: path.to_owned(),
+        source,
+        propagation,
+        read_only: false,
+    };
+    let mut init = task(NODE, &options.images.node, &resources);
+    init.privileged = true;
+    init.argv = vec!["/usr/local/bin/mezzo-kubernetes".to_owned(), "node-init".to_owned()];
+    init.kill_grace = Some(Span::seconds(60));
+    init.ports = vec![
+        PortSpec { name: "kubelet".to_owned(), kind: PortKind::Fixed(KUBELET_PORT) },
+        PortSpec { name: "node-ports".to_owned(), kind: PortKind::Range(30000, 32767) },
+    ];
+    // Pods mount in these two, and overlayfs cannot lie on the container's own overlay.
+    init.volumes = vec![
+        volume("/var/lib/containerd", VolumeSource::Sandbox("containerd".to_owned()), Propagation::Rshared),
+        volume("/var/lib/kubelet", VolumeSource::Sandbox("kubelet".to_owned()), Propagation::Rshared),
+        volume("/run", VolumeSource::Tmpfs { size_mib: 64, mode: 0o755 }, Propagation::Private),
+    ];
+    let mut proxy = task(PROXY, &options.images.node, &options.kube_proxy);
+    proxy.privileged = true;
+    proxy.ports = vec![PortSpec { name: "proxy-health".to_owned(), kind: PortKind::Fixed(PROXY_HEALTH_PORT) }];
+    let mut dns = task(DNS, &options.images.node, &options.dns);
+    dns.ports = vec![any_port(DNS_PORT)];
+
+    let mut pod = pod(NODE, nodes.count, vec![init, proxy, dns]);
+    pod.without = nodes.without.clone();
+    pod.decommission = Some(DecommissionSpec {
+        before_kill: Some(ACT_DRAIN.to_owned()),
+        after_kill: Some(ACT_DELETE_NODE.to_owned()),
+    });
+    pod.configuration = BTreeMap::from([
+        ("version".to_owned(), options.kubernetes_version.clone()),
+        ("pods".to_owned(), format!("{} cpus {} mem {} disk", size.cpus.0, size.mem.0, size.disk.0)),
+    ]);
+    pod
+}
+
+/// The nodes of a target.
+pub fn nodes_of(spec: &ServiceSpec) -> NodeSet {
+    spec.pod(NODE).map_or_else(NodeSet::default, |pod| NodeSet { count: pod.count, without: pod.without.clone() })
+}
+
+/// Names of every pod of the control plane.
+pub fn control_plane_pods() -> BTreeSet<&'static str> {
+    BTreeSet::from([ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demo(count: u32) -> ServiceSpec {
+        let role = RoleName::new("demo").expect("a role");
+        service("demo", &role, &Options::default(), &NodeSet { count, without: BTreeSet::new() })
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_plan_and_the_service_is_valid() {
+        let spec = demo(2);
+        spec.validate().expect("a valid service");
+        let phases: Vec<String> = spec.deploy_plan().phases.into_iter().map(|phase| phase.name).collect();
+        assert_eq!(phases, [ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER, ADD_ONS, NODE, "cluster-dns"]);
+    }
+
+    #[test]
+    fn scaling_touches_no_pod_but_the_nodes_and_rolls_none() {
+        let (two, three) = (demo(2), demo(3));
+        for pod in &two.pods {
+            assert!(pod.runs_as(three.pod(&pod.name).expect("present")), "{}", pod.name);
+        }
+    }
+
+    #[test]
+    fn a_node_asks_for_what_its_pods_get_and_its_own_overhead() {
+        let spec = demo(1);
+        let node = spec.pod(NODE).and_then(|pod| pod.task(NODE)).expect("present");
+        assert_eq!((node.cpus, node.mem, node.disk), (Milli(1200), Milli::units(2560), Milli::units(5120)));
+    }
+}
