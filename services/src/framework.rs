@@ -1,11 +1,13 @@
 //! The framework itself: its target is what is stored, and what a service gets beside its task is decided here
 //! (identity, options, the master's address).
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use daemon::client::HttpClient;
+use daemon::identity::Identity;
 use framework_sdk::view::{Placement, ServiceView};
-use framework_sdk::{Framework, Handle, PodInstance, RenderedPod, RenderedTask};
 use framework_sdk::spec::ServiceSpec;
+use framework_sdk::{Framework, Handle, PodInstance, ProbeRequest, Progress, RenderedPod, RenderedTask};
 use model::{Refusal, RoleName};
 use proto::mezzo::v1::operator_client::OperatorClient;
 use proto::mezzo::v1::{GetMasterRequest, IssueIdentityRequest};
@@ -24,12 +26,16 @@ const IDENTITY_VALID_S: u32 = 365 * 24 * 3600;
 /// A month.
 const IDENTITY_RENEW_S: u64 = 30 * 24 * 3600;
 
+/// How long a framework has to answer a probe.
+const PROBE_TIME: Duration = Duration::from_secs(3);
+
 /// Keeps services running.
 #[derive(Clone)]
 pub struct Services {
     pub(crate) handle: Handle,
     role: RoleName,
     master: OperatorClient<Channel>,
+    identity: Identity,
     /// One change at a time: each reads the services, changes one and sets the target.
     changing: Arc<Mutex<()>>,
 }
@@ -41,9 +47,9 @@ impl std::fmt::Debug for Services {
 }
 
 impl Services {
-    /// `master` is asked for identities.
-    pub fn new(handle: Handle, role: RoleName, master: OperatorClient<Channel>) -> Self {
-        Self { handle, role, master, changing: Arc::new(Mutex::new(())) }
+    /// `master` is asked for identities; `identity` is shown to services that are probed.
+    pub fn new(handle: Handle, role: RoleName, master: OperatorClient<Channel>, identity: Identity) -> Self {
+        Self { handle, role, master, identity, changing: Arc::new(Mutex::new(())) }
     }
 
     /// Stores a service and begins to bring it about. The same definition again changes nothing.
@@ -159,6 +165,24 @@ impl Framework for Services {
         let mut pod = RenderedPod::default();
         pod.tasks.insert(spec::TASK.to_owned(), task);
         Ok(pod)
+    }
+
+    async fn probe(&self, request: &ProbeRequest, _view: &ServiceView) -> Progress {
+        let name = &request.instance.pod;
+        let Some(record) = record::load_services(self.handle.state()).remove(name) else { return Progress::Done };
+        let Some(readiness) = record.definition.readiness.filter(|_| record.definition.identity) else { return Progress::Done };
+        let Some(port) = request.placement.port(&readiness.port) else { return Progress::Done };
+        let address = format!("{}:{port}", request.placement.address);
+        let path = if readiness.path.is_empty() { "/v1/health" } else { readiness.path.as_str() };
+        let client = match HttpClient::new(&address, &format!("{name}.framework.mezzo"), &self.identity) {
+            Ok(client) => client,
+            Err(error) => return Progress::Failed(daemon::error::chain(&error)),
+        };
+        match tokio::time::timeout(PROBE_TIME, client.get(path, limits::HEALTH_BYTES_MAX)).await {
+            Ok(Ok(_)) => Progress::Done,
+            Ok(Err(error)) => Progress::NotYet(format!("its API does not answer yet: {}", daemon::error::chain(&error))),
+            Err(_) => Progress::NotYet(format!("its API has not answered within {} s", PROBE_TIME.as_secs())),
+        }
     }
 
     fn routes(&self) -> axum::Router {

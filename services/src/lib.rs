@@ -42,6 +42,6 @@ pub async fn run() -> Result<(), ServicesError> {
     let master = OperatorClient::new(daemon::client::channel(&config.master, "master.mezzo", &identity)?);
     let role = RoleName::new(spec::NAME).expect("a valid role name");
     let sdk = framework_sdk::Sdk::new(config)?;
-    let services = Services::new(sdk.handle(), role, master);
+    let services = Services::new(sdk.handle(), role, master, identity);
     Ok(sdk.run(services, daemon::shutdown::signal()).await?)
 }

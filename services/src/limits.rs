@@ -8,3 +8,5 @@ pub const INSTANCES_MAX: u32 = 1_000;
 pub const SERVICES_MAX: usize = 500;
 /// A definition as JSON: the catalog renders at most this much.
 pub const DEFINITION_BYTES_MAX: usize = 512 * 1024;
+/// What a service says of its health.
+pub const HEALTH_BYTES_MAX: usize = 256 * 1024;

@@ -85,8 +85,10 @@ fn task(definition: &ServiceDefinition) -> TaskSpec {
     }
 }
 
+/// A framework's API listens on the agent's address alone, where its executor's checks do not look: it is probed from
+/// here, under the name its identity has (`framework.rs`).
 fn readiness(definition: &ServiceDefinition) -> Option<CheckSpec> {
-    let readiness = definition.readiness.as_ref()?;
+    let readiness = definition.readiness.as_ref().filter(|_| !definition.identity)?;
     let port = PortRef::Name(readiness.port.clone());
     if readiness.path.is_empty() {
         return Some(CheckSpec::new(CheckKind::Tcp(port)));
@@ -119,7 +121,7 @@ mod tests {
             "name": "web", "count": 2, "command": {"argv": ["./web", "-v"]}, "resources": {"cpus": 0.1, "mem_mib": 32, "disk_mib": 8},
             "ports": [{"name": "api", "external": true}, {"name": "fixed", "number": 25000}],
             "artifacts": [{"digest": format!("sha256:{}", "0".repeat(64)), "file": "web", "executable": true}],
-            "readiness": {"port": "api", "path": "/v1/health"}, "options": {"password": "x"}
+            "readiness": {"port": "api", "path": "/v1/health"}, "identity": true, "options": {"password": "x"}
         });
         ServiceRecord { generation, definition: ServiceDefinition::parse(definition.to_string().as_bytes()).expect("valid") }
     }
@@ -133,6 +135,7 @@ mod tests {
         assert_eq!((pod.count, task.cpus, task.goal), (2, Milli(100), Goal::Running));
         assert_eq!(task.artifacts[0].uri, format!("artifact:sha256:{}", "0".repeat(64)));
         assert_eq!(task.ports[1].kind, PortKind::Fixed(25000));
+        assert_eq!(task.readiness, None, "a framework is probed");
         assert!(!serde_json::to_string(&spec).expect("serializes").contains("password"));
     }
 
