@@ -106,14 +106,20 @@ impl Pool {
             self.mezzo(&["image", "push", layout, reference]).within(Duration::from_secs(180)).run()?;
         }
         for artifact in ARTIFACTS {
-            let stripped = self.directory.path().join(artifact);
-            Program::new("strip")
-                .args(["--strip-debug", "-o"])
-                .args([&stripped, &self.programs.join(artifact)])
-                .run()?;
-            self.mezzo(&["artifact", "push", artifact]).args([&stripped]).run()?;
+            self.upload_program(artifact)?;
         }
         Ok(())
+    }
+
+    /// Uploads a program of this workspace under its own name.
+    ///
+    /// # Errors
+    /// If it is not built or cannot be uploaded.
+    pub fn upload_program(&self, artifact: &str) -> Result<()> {
+        // Debug information is most of the file.
+        let stripped = self.directory.path().join(artifact);
+        Program::new("strip").args(["--strip-debug", "-o"]).args([&stripped, &self.programs.join(artifact)]).run()?;
+        self.mezzo(&["artifact", "push", artifact]).args([&stripped]).run().map(drop)
     }
 
     /// All tasks that have not ended, or all there are.
