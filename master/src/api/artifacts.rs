@@ -7,6 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use daemon::serve::Peer;
+use futures::StreamExt as _;
 use http::{StatusCode, header};
 use tokio_util::io::ReaderStream;
 
@@ -48,13 +49,21 @@ async fn upload(
     Path(digest): Path<String>,
     body: Body,
 ) -> Result<Response, Refused> {
-    operator(Some(&peer))?;
-    let digest = Digest::parse(&digest)?;
-    if context.artifacts.has(&digest).await {
-        // What is here was verified. The rest of the upload is not waited for: the client sees an early answer.
-        return Ok(StatusCode::OK.into_response());
-    }
-    let length = context.artifacts.put(&digest, body.into_data_stream()).await?;
+    known(Some(&peer))?;
+    let answer = match operator(Some(&peer)).and_then(|_| Digest::parse(&digest)) {
+        Err(refusal) => Err(Refused(refusal)),
+        // What is here was verified.
+        Ok(digest) if context.artifacts.has(&digest).await => Ok(StatusCode::OK.into_response()),
+        Ok(digest) => return store(&context, &digest, body).await,
+    };
+    // The upload is read to its end: a client that is still sending does not see an answer.
+    let mut rest = body.into_data_stream();
+    while let Some(Ok(_)) = rest.next().await {}
+    answer
+}
+
+async fn store(context: &Context, digest: &Digest, body: Body) -> Result<Response, Refused> {
+    let length = context.artifacts.put(digest, body.into_data_stream()).await?;
     tracing::info!(%digest, length, "artifact uploaded");
     Ok(StatusCode::CREATED.into_response())
 }
