@@ -1,7 +1,7 @@
 //! What a framework is built with: say what should run ([`spec`]), and how the parts only known at launch are rendered,
 //! probed and acted on ([`Framework`]); the rest (master connection, plans, offers, recovery, state, HTTP API) is here.
 //!
-//! ```ignore
+//! ```text
 //! let sdk = Sdk::new(Config::from_environment()?)?;
 //! let framework = MyFramework { handle: sdk.handle() };
 //! sdk.run(framework, daemon::shutdown::signal()).await?;

@@ -2,7 +2,7 @@
 use framework_sdk::spec::{CheckKind, CheckSpec, DecommissionSpec, PodSpec, PortKind, PortSpec, Root, ServiceSpec, TaskSpec};
 use framework_sdk::view::{Placement, ServiceView};
 use framework_sdk::{Config, Framework, PodInstance, RenderedPod, RenderedTask, Sdk};
-use model::{Milli, Refusal, RoleName};
+use model::{Milli, Refusal, RoleName, Span};
 
 /// `options.schema.json` of the package says what they mean and what they may be.
 #[derive(serde::Deserialize)]
@@ -30,6 +30,8 @@ impl Framework for Hello {
             cpus,
             mem: Milli::units(self.options.mem),
             ports: vec![PortSpec { name: "http".to_owned(), kind: PortKind::Any }],
+            // As the first process of its container, httpd does not hear SIGTERM.
+            kill_grace: Some(Span::millis(500)),
             readiness: Some(CheckSpec::new(CheckKind::http("http", "/"))),
             ..TaskSpec::default()
         };

@@ -66,18 +66,14 @@ pub enum Goal {
 }
 
 /// The files a task sees as `/`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Root {
     /// An OCI image, e.g. `pool/busybox:1`.
     Image(String),
     /// The agent's own files.
+    #[default]
     Host,
-}
-impl Default for Root {
-    fn default() -> Self {
-        Self::Host
-    }
 }
 
 /// A port.
