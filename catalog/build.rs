@@ -18,7 +18,8 @@ fn main() -> std::io::Result<()> {
             for file in sorted(&version)?.into_iter().filter(|path| path.is_file()) {
                 println!("cargo:rerun-if-changed={}", file.display());
                 let name = file.file_name().and_then(|name| name.to_str()).expect("package files have plain names");
-                writeln!(text, "        ({name:?}, include_str!({:?})),", file.display().to_string()).expect("as above");
+                writeln!(text, "        ({name:?}, include_str!({:?})),", file.display().to_string())
+                    .expect("as above");
             }
             text.push_str("    ]),\n");
         }
@@ -32,7 +33,8 @@ fn sorted(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
     paths.retain(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')));
     paths.sort();
     Ok(paths)

@@ -31,7 +31,12 @@ pub const RESERVED: [&str; 5] = ["services", "master", "agent", "operator", "poo
 pub fn check_installation(name: &str) -> Result<(), Refusal> {
     check(name)?;
     if RESERVED.contains(&name) {
-        return Err(Refusal::new("CAT0001", format!("the name '{name}' belongs to mezzo itself"), "choose another name").at("name"));
+        return Err(Refusal::new(
+            "CAT0001",
+            format!("the name '{name}' belongs to mezzo itself"),
+            "choose another name",
+        )
+        .at("name"));
     }
     Ok(())
 }

@@ -23,7 +23,11 @@ pub struct OptionError {
 impl fmt::Display for OptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path.is_empty() { "options" } else { &self.path };
-        if self.value.is_empty() { write!(f, "{path}: {}", self.allowed) } else { write!(f, "{path} = {}: {}", self.value, self.allowed) }
+        if self.value.is_empty() {
+            write!(f, "{path}: {}", self.allowed)
+        } else {
+            write!(f, "{path} = {}: {}", self.value, self.allowed)
+        }
     }
 }
 
@@ -44,7 +48,9 @@ pub(crate) fn check_schema(schema: &Value) -> Result<(), String> {
 
 /// Adds the defaults of everything that is not given.
 pub fn fill_defaults(schema: &Value, options: &mut Value) {
-    let (Some(properties), Some(options)) = (schema.get("properties").and_then(Value::as_object), options.as_object_mut()) else {
+    let (Some(properties), Some(options)) =
+        (schema.get("properties").and_then(Value::as_object), options.as_object_mut())
+    else {
         return;
     };
     for (key, schema) in properties {
@@ -96,7 +102,11 @@ pub fn validate(schema: &Value, options: &Value) -> Vec<OptionError> {
     }
     unknown_keys(schema, options, "", &mut errors);
     let Ok(validator) = jsonschema::validator_for(schema) else {
-        errors.push(OptionError { path: String::new(), value: String::new(), allowed: "the package's schema is wrong".to_owned() });
+        errors.push(OptionError {
+            path: String::new(),
+            value: String::new(),
+            allowed: "the package's schema is wrong".to_owned(),
+        });
         return errors;
     };
     for error in validator.iter_errors(options) {
@@ -110,7 +120,8 @@ pub fn validate(schema: &Value, options: &Value) -> Vec<OptionError> {
             path = if path.is_empty() { property.to_owned() } else { format!("{path}.{property}") };
             value.clear();
         }
-        let allowed = said_by_author(schema, error.schema_path().as_str()).unwrap_or_else(|| allowed(error.kind(), &error));
+        let allowed =
+            said_by_author(schema, error.schema_path().as_str()).unwrap_or_else(|| allowed(error.kind(), &error));
         errors.push(OptionError { path, value, allowed });
     }
     errors
@@ -135,8 +146,12 @@ fn unknown_keys(schema: &Value, value: &Value, path: &str, errors: &mut Vec<Opti
             unknown_keys(schema, item, &format!("{path}[{index}]"), errors);
         }
     }
-    let (Some(properties), Some(object)) = (schema.get("properties").and_then(Value::as_object), value.as_object()) else { return };
-    let open = schema.get("additionalProperties").is_some_and(|extra| extra != &Value::Bool(false)) || schema.get("patternProperties").is_some();
+    let (Some(properties), Some(object)) = (schema.get("properties").and_then(Value::as_object), value.as_object())
+    else {
+        return;
+    };
+    let open = schema.get("additionalProperties").is_some_and(|extra| extra != &Value::Bool(false))
+        || schema.get("patternProperties").is_some();
     for (key, value) in object {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         match properties.get(key) {
@@ -147,7 +162,10 @@ fn unknown_keys(schema: &Value, value: &Value, path: &str, errors: &mut Vec<Opti
                 value: shorten(&value.to_string()),
                 allowed: match nearest(key, properties.keys().map(String::as_str)) {
                     Some(near) => format!("there is no such option; did you mean '{near}'?"),
-                    None => format!("there is no such option; there are: {}", properties.keys().cloned().collect::<Vec<_>>().join(", ")),
+                    None => format!(
+                        "there is no such option; there are: {}",
+                        properties.keys().cloned().collect::<Vec<_>>().join(", ")
+                    ),
                 },
             }),
         }
@@ -160,7 +178,9 @@ fn walk_immutable(schema: &Value, old: Option<&Value>, new: Option<&Value>, path
         errors.push(OptionError {
             path: path.to_owned(),
             value: new.map(|new| shorten(&new.to_string())).unwrap_or_default(),
-            allowed: format!("cannot change after the installation, it stays {was}; install under another name to choose anew"),
+            allowed: format!(
+                "cannot change after the installation, it stays {was}; install under another name to choose anew"
+            ),
         });
         return;
     }
@@ -229,7 +249,11 @@ fn depth(value: &Value) -> usize {
 }
 
 fn shorten(text: &str) -> String {
-    if text.chars().count() <= 60 { text.to_owned() } else { format!("{}...", text.chars().take(57).collect::<String>()) }
+    if text.chars().count() <= 60 {
+        text.to_owned()
+    } else {
+        format!("{}...", text.chars().take(57).collect::<String>())
+    }
 }
 
 fn edit_distance(a: &str, b: &str) -> usize {
@@ -283,7 +307,10 @@ mod tests {
             (json!({}), "zone: must be given"),
             (json!({"zone": "a", "node_count": 0}), "node_count = 0: must be 1 or more"),
             (json!({"zone": "a", "node_count": "2"}), "node_count = \"2\": must be of type integer"),
-            (json!({"zone": "a", "node-count": 2}), "node-count = 2: there is no such option; did you mean 'node_count'?"),
+            (
+                json!({"zone": "a", "node-count": 2}),
+                "node-count = 2: there is no such option; did you mean 'node_count'?",
+            ),
             (json!({"zone": "a", "disk": {"gb": 2}}), "disk.gb = 2: there is no such option; did you mean 'gib'?"),
             (json!({"zone": "a", "disk": {"bytes": 2}}), "disk.bytes = 2: there is no such option; there are: gib"),
             (json!({"zone": "a", "size": "huge"}), "size = \"huge\": must be one of \"small\", \"large\""),
@@ -301,7 +328,12 @@ mod tests {
         assert_eq!(immutable_changes(&schema(), &old, &merge(&old, &json!({"node_count": 5}))), []);
         let changes = immutable_changes(&schema(), &old, &merge(&old, &json!({"disk": {"gib": 2}})));
         let said: Vec<String> = changes.iter().map(ToString::to_string).collect();
-        assert_eq!(said, ["disk.gib = 2: cannot change after the installation, it stays 1.5; install under another name to choose anew"]);
+        assert_eq!(
+            said,
+            [
+                "disk.gib = 2: cannot change after the installation, it stays 1.5; install under another name to choose anew"
+            ]
+        );
     }
 
     #[test]
@@ -313,6 +345,9 @@ mod tests {
 
     #[test]
     fn null_takes_an_option_back() {
-        assert_eq!(merge(&json!({"a": 1, "b": {"c": 2, "d": 3}}), &json!({"a": null, "b": {"c": 4}})), json!({"b": {"c": 4, "d": 3}}));
+        assert_eq!(
+            merge(&json!({"a": 1, "b": {"c": 2, "d": 3}}), &json!({"a": null, "b": {"c": 4}})),
+            json!({"b": {"c": 4, "d": 3}})
+        );
     }
 }

@@ -120,20 +120,30 @@ impl Package {
     ///
     /// # Errors
     /// [`PackageError`] naming the file at fault.
-    pub fn from_files<'a>(folder: &str, files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, PackageError> {
+    pub fn from_files<'a>(
+        folder: &str,
+        files: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, PackageError> {
         let package = || folder.to_owned();
         let mut files: BTreeMap<&str, &str> = files.into_iter().collect();
         if let Some((file, _)) = files.iter().find(|(_, text)| text.len() > FILE_BYTES_MAX) {
             return Err(PackageError::TooLarge { package: package(), file: (*file).to_owned() });
         }
-        let mut take = |file: &str| files.remove(file).ok_or_else(|| PackageError::Missing { package: folder.to_owned(), file: file.to_owned() });
-        let about: About =
-            toml::from_str(take("package.toml")?).map_err(|source| PackageError::About { package: package(), source: Box::new(source) })?;
+        let mut take = |file: &str| {
+            files
+                .remove(file)
+                .ok_or_else(|| PackageError::Missing { package: folder.to_owned(), file: file.to_owned() })
+        };
+        let about: About = toml::from_str(take("package.toml")?)
+            .map_err(|source| PackageError::About { package: package(), source: Box::new(source) })?;
         let schema: Value = serde_json::from_str(take("options.schema.json")?)
             .map_err(|source| PackageError::SchemaText { package: package(), source })?;
-        crate::name::check(&about.name).map_err(|refusal| PackageError::Name { package: package(), reason: refusal.message })?;
-        let version = Version::new(&about.version)
-            .ok_or_else(|| PackageError::Name { package: package(), reason: format!("'{}' cannot be a version", about.version) })?;
+        crate::name::check(&about.name)
+            .map_err(|refusal| PackageError::Name { package: package(), reason: refusal.message })?;
+        let version = Version::new(&about.version).ok_or_else(|| PackageError::Name {
+            package: package(),
+            reason: format!("'{}' cannot be a version", about.version),
+        })?;
         crate::options::check_schema(&schema).map_err(|reason| PackageError::Schema { package: package(), reason })?;
         let templates: BTreeMap<String, String> = files
             .into_iter()

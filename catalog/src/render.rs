@@ -82,12 +82,16 @@ impl RenderError {
                 self.to_string(),
                 names.iter().map(|name| format!("mezzo artifact push {name} FILE")).collect::<Vec<_>>().join("; "),
             ),
-            RenderError::Template { source, .. } => {
-                Refusal::new("CAT0006", format!("{self}: {source}"), "this is a fault of the package: correct its template")
-            }
-            RenderError::NotJson { source, .. } => {
-                Refusal::new("CAT0006", format!("{self}: {source}"), "this is a fault of the package: correct its template")
-            }
+            RenderError::Template { source, .. } => Refusal::new(
+                "CAT0006",
+                format!("{self}: {source}"),
+                "this is a fault of the package: correct its template",
+            ),
+            RenderError::NotJson { source, .. } => Refusal::new(
+                "CAT0006",
+                format!("{self}: {source}"),
+                "this is a fault of the package: correct its template",
+            ),
             RenderError::TooLarge { .. } => {
                 Refusal::new("CAT0006", self.to_string(), "this is a fault of the package: correct its template")
             }
@@ -98,7 +102,12 @@ impl RenderError {
 /// Options at fault, in words for a person.
 pub fn options_refusal(errors: &[OptionError]) -> Refusal {
     let field = errors.first().map(|error| error.path.clone()).unwrap_or_default();
-    Refusal::new("CAT0004", list(errors), "correct the options; mezzo catalog show PACKAGE lists them with their defaults").at(field)
+    Refusal::new(
+        "CAT0004",
+        list(errors),
+        "correct the options; mezzo catalog show PACKAGE lists them with their defaults",
+    )
+    .at(field)
 }
 
 fn list(errors: &[OptionError]) -> String {
@@ -169,7 +178,8 @@ fn fill_template(
         "package": {"name": package.about.name, "version": package.about.version},
         "artifacts": artifacts,
     });
-    let text = environment.get_template(file).and_then(|template| template.render(Serde(context))).map_err(template_error)?;
+    let text =
+        environment.get_template(file).and_then(|template| template.render(Serde(context))).map_err(template_error)?;
     if text.len() > SERVICE_BYTES_MAX {
         return Err(RenderError::TooLarge { package: package.about.name.clone(), file: file.clone() });
     }

@@ -96,7 +96,10 @@ impl Catalog {
         for (name, versions) in &self.packages {
             let Some(newest) = versions.values().next_back() else { continue };
             let about = &newest.about;
-            if [&about.name, &about.summary, &about.description].iter().any(|field| field.to_lowercase().contains(&text)) {
+            if [&about.name, &about.summary, &about.description]
+                .iter()
+                .any(|field| field.to_lowercase().contains(&text))
+            {
                 found.push(Summary { name: name.clone(), versions: texts(versions), summary: about.summary.clone() });
             }
         }
@@ -116,10 +119,18 @@ impl Catalog {
         let Some(versions) = self.packages.get(name) else {
             let near = crate::options::nearest(name, self.packages.keys().map(String::as_str));
             let hint = near.map(|near| format!(" (did you mean '{near}'?)")).unwrap_or_default();
-            return Err(Refusal::new("CAT0002", format!("there is no package '{name}'{hint}"), "list packages with: mezzo catalog search")
-                .at("package"));
+            return Err(Refusal::new(
+                "CAT0002",
+                format!("there is no package '{name}'{hint}"),
+                "list packages with: mezzo catalog search",
+            )
+            .at("package"));
         };
-        let found = if version.is_empty() { versions.values().next_back() } else { versions.values().find(|p| p.about.version == version) };
+        let found = if version.is_empty() {
+            versions.values().next_back()
+        } else {
+            versions.values().find(|p| p.about.version == version)
+        };
         found.ok_or_else(|| {
             Refusal::new(
                 "CAT0003",

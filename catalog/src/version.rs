@@ -9,7 +9,9 @@ pub struct Version(String);
 impl Version {
     /// Takes a text; `None` if it is empty or has characters that make no file name.
     pub fn new(text: &str) -> Option<Self> {
-        let fits = !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-+".contains(&b));
+        let fits = !text.is_empty()
+            && text.len() <= 64
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-+".contains(&b));
         (fits && !text.starts_with('.')).then(|| Self(text.to_owned()))
     }
     /// The text.
@@ -53,8 +55,10 @@ mod tests {
 
     #[test]
     fn versions_are_ordered_by_their_numbers() {
-        let mut versions: Vec<Version> =
-            ["1.20.2-1", "1.9.0", "1.20.2", "1.20.2-rc1"].iter().map(|text| Version::new(text).expect("plain")).collect();
+        let mut versions: Vec<Version> = ["1.20.2-1", "1.9.0", "1.20.2", "1.20.2-rc1"]
+            .iter()
+            .map(|text| Version::new(text).expect("plain"))
+            .collect();
         versions.sort();
         let texts: Vec<&str> = versions.iter().map(Version::as_str).collect();
         assert_eq!(texts, ["1.9.0", "1.20.2", "1.20.2-rc1", "1.20.2-1"]);

@@ -11,10 +11,13 @@ fn every_package_renders_with_its_defaults() {
     let catalog = Catalog::embedded().expect("the packages of this release are sound");
     for summary in catalog.search("") {
         for version in &summary.versions {
-            let rendered = catalog.render(&summary.name, version, "demo", &Value::Null, &digest).expect("defaults are enough");
+            let rendered =
+                catalog.render(&summary.name, version, "demo", &Value::Null, &digest).expect("defaults are enough");
             let service: Value = serde_json::from_str(&rendered.service_json).expect("JSON");
             assert_eq!(service["name"], "demo", "{} {version}", summary.name);
-            let again = catalog.render(&summary.name, version, "demo", &rendered.options_with_defaults, &digest).expect("complete");
+            let again = catalog
+                .render(&summary.name, version, "demo", &rendered.options_with_defaults, &digest)
+                .expect("complete");
             assert_eq!(again, rendered, "rendering is a function of its input");
         }
     }
@@ -45,11 +48,12 @@ fn hello_world_becomes_a_service_with_its_own_identity() {
 #[test]
 fn what_is_wrong_is_said_before_anything_is_created() {
     let catalog = Catalog::embedded().expect("sound");
-    let refused = |package: &str, version: &str, name: &str, options: Value, digest: &dyn Fn(&str) -> Option<String>| {
-        let error: RenderError = catalog.render(package, version, name, &options, digest).expect_err("refused");
-        let refusal = error.refusal();
-        format!("{} {} -> {}", refusal.code, refusal.message, refusal.next_step)
-    };
+    let refused =
+        |package: &str, version: &str, name: &str, options: Value, digest: &dyn Fn(&str) -> Option<String>| {
+            let error: RenderError = catalog.render(package, version, name, &options, digest).expect_err("refused");
+            let refusal = error.refusal();
+            format!("{} {} -> {}", refusal.code, refusal.message, refusal.next_step)
+        };
     assert_eq!(
         refused("hello-word", "", "web", json!({}), &digest),
         "CAT0002 there is no package 'hello-word' (did you mean 'hello-world'?) -> list packages with: mezzo catalog search"
@@ -77,7 +81,10 @@ fn a_folder_written_by_anybody_is_a_package() {
     std::fs::create_dir_all(&package).expect("a folder");
     let write = |file: &str, text: &str| std::fs::write(package.join(file), text).expect("a file");
     write("package.toml", "name = 'mine'\nversion = '2.0'\nsummary = 's'\nservice = 'service.json.j2'\n");
-    write("options.schema.json", r#"{"type": "object", "properties": {"zone": {"type": "string", "default": "a\"b"}}}"#);
+    write(
+        "options.schema.json",
+        r#"{"type": "object", "properties": {"zone": {"type": "string", "default": "a\"b"}}}"#,
+    );
     write("service.json.j2", r#"{"name": {{ name | json }}, "zone": {{ options.zone | json }}}"#);
     let mut catalog = Catalog::embedded().expect("sound");
     catalog.merge(Catalog::load_dir(&folder).expect("sound"));

@@ -42,7 +42,8 @@ impl Pool {
             Failure::while_doing("no identity to show to the master", &error)
                 .next("mezzo up and mezzo master init make one; name another directory with --identity")
         })?;
-        let tls = |error: daemon::tls::TlsError| Failure::while_doing(format!("talk to the master at {address}"), &error);
+        let tls =
+            |error: daemon::tls::TlsError| Failure::while_doing(format!("talk to the master at {address}"), &error);
         let channel = daemon::client::channel(address, MASTER_NAME, &identity).map_err(tls)?;
         let http = HttpClient::new(address, MASTER_NAME, &identity).map_err(tls)?;
         Ok(Self { address: address.to_owned(), identity, channel, http })
@@ -68,10 +69,17 @@ impl Pool {
     pub(crate) async fn framework_bytes(&self, framework: &str, path: &str) -> Result<Vec<u8>> {
         let url = framework_url(framework, path)?;
         let answer = self.http.get(&url, limits::ANSWER_BYTES_MAX).await;
-        answer.map(|bytes| bytes.to_vec()).map_err(|error| Failure::http(&format!("ask framework '{framework}'"), &error))
+        answer
+            .map(|bytes| bytes.to_vec())
+            .map_err(|error| Failure::http(&format!("ask framework '{framework}'"), &error))
     }
     /// POST of JSON to a framework's API; the answer as JSON, `null` if it is empty.
-    pub(crate) async fn framework_post(&self, framework: &str, path: &str, body: &serde_json::Value) -> Result<serde_json::Value> {
+    pub(crate) async fn framework_post(
+        &self,
+        framework: &str,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<serde_json::Value> {
         let url = framework_url(framework, path)?;
         let answer = self.http.post(&url, "application/json", body.to_string(), limits::ANSWER_BYTES_MAX).await;
         let bytes = answer.map_err(|error| Failure::http(&format!("ask framework '{framework}'"), &error))?;
@@ -80,7 +88,8 @@ impl Pool {
     /// The task of an id, or of a name that only one has.
     pub(crate) async fn task(&self, wanted: &str) -> Result<TaskDescription> {
         let request = ListTasksRequest { framework: String::new(), all: true };
-        let tasks = self.operator().list_tasks(request).await.map_err(|status| self.refused(&status))?.into_inner().tasks;
+        let tasks =
+            self.operator().list_tasks(request).await.map_err(|status| self.refused(&status))?.into_inner().tasks;
         if let Some(task) = tasks.iter().find(|task| task.id == wanted) {
             return Ok(task.clone());
         }
@@ -88,10 +97,15 @@ impl Pool {
         let alive: Vec<&TaskDescription> = named.iter().copied().filter(|task| task.ended_unix_ms == 0).collect();
         match (alive.as_slice(), named.as_slice()) {
             ([task], _) | ([], [task]) => Ok((*task).clone()),
-            ([], []) => Err(Failure::not_found(format!("there is no task '{wanted}'"), "list them with: mezzo task list --all")),
+            ([], []) => {
+                Err(Failure::not_found(format!("there is no task '{wanted}'"), "list them with: mezzo task list --all"))
+            }
             ([], many) | (many, _) => {
                 let ids: Vec<&str> = many.iter().map(|task| task.id.as_str()).collect();
-                Err(Failure::usage(format!("{} tasks are named '{wanted}'", many.len()), format!("name one by its id: {}", ids.join(", "))))
+                Err(Failure::usage(
+                    format!("{} tasks are named '{wanted}'", many.len()),
+                    format!("name one by its id: {}", ids.join(", ")),
+                ))
             }
         }
     }
@@ -114,7 +128,10 @@ fn decode<T: DeserializeOwned>(framework: &str, bytes: &[u8]) -> Result<T> {
 fn framework_url(framework: &str, path: &str) -> Result<String> {
     let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     if !plain(framework) {
-        return Err(Failure::not_found(format!("there is no framework '{framework}'"), "list them with: mezzo framework list"));
+        return Err(Failure::not_found(
+            format!("there is no framework '{framework}'"),
+            "list them with: mezzo framework list",
+        ));
     }
     Ok(format!("/service/{framework}{path}"))
 }
@@ -123,6 +140,9 @@ fn framework_url(framework: &str, path: &str) -> Result<String> {
 pub(crate) fn default_identity() -> Result<PathBuf> {
     match std::env::var_os("HOME").filter(|home| !home.is_empty()) {
         Some(home) => Ok(PathBuf::from(home).join(".mezzo").join("identity")),
-        None => Err(Failure::usage("HOME is not set, so there is no default identity", "name its directory with --identity")),
+        None => Err(Failure::usage(
+            "HOME is not set, so there is no default identity",
+            "name its directory with --identity",
+        )),
     }
 }

@@ -49,7 +49,11 @@ impl Failure {
     }
     /// A refusal as it is.
     pub(crate) fn refusal(refusal: &Refusal) -> Self {
-        let next = if refusal.code.is_empty() { refusal.next_step.clone() } else { format!("{} [{}]", refusal.next_step, refusal.code) };
+        let next = if refusal.code.is_empty() {
+            refusal.next_step.clone()
+        } else {
+            format!("{} [{}]", refusal.next_step, refusal.code)
+        };
         Self::new(refusal.message.clone(), "", next.trim())
     }
     /// What a gRPC server said.
@@ -62,12 +66,18 @@ impl Failure {
             return Self { exit, ..Self::refusal(&refusal) };
         }
         let why = std::error::Error::source(status).map_or_else(|| status.message().to_owned(), daemon::error::chain);
-        if status.code() == Code::Unavailable || status.code() == Code::Unknown && std::error::Error::source(status).is_some() {
+        if status.code() == Code::Unavailable
+            || status.code() == Code::Unknown && std::error::Error::source(status).is_some()
+        {
             return unreachable(address, &why);
         }
         if status.code() == Code::Unimplemented {
             let what = format!("{address} does not know this request: it runs another version of mezzo");
-            return Self::new(what, "", "use the same version of mezzo everywhere; mezzo master show prints the master's");
+            return Self::new(
+                what,
+                "",
+                "use the same version of mezzo everywhere; mezzo master show prints the master's",
+            );
         }
         Self { exit, ..Self::new(status.message().to_owned(), "", "") }
     }
@@ -78,12 +88,16 @@ impl Failure {
                 let exit = if status.as_u16() == 404 { Exit::NotFound } else { Exit::Failed };
                 match serde_json::from_str::<Refusal>(text) {
                     Ok(refusal) => Self { exit, ..Self::refusal(&refusal) },
-                    Err(_) if text.is_empty() => Self { exit, ..Self::new(subject, format!("the answer is {status}"), "") },
+                    Err(_) if text.is_empty() => {
+                        Self { exit, ..Self::new(subject, format!("the answer is {status}"), "") }
+                    }
                     Err(_) => Self { exit, ..Self::new(subject, text.clone(), "") },
                 }
             }
             HttpError::Send { address, .. } => unreachable(address, &daemon::error::chain(error)),
-            HttpError::Malformed { .. } | HttpError::Body { .. } | HttpError::File { .. } => Self::while_doing(subject, error),
+            HttpError::Malformed { .. } | HttpError::Body { .. } | HttpError::File { .. } => {
+                Self::while_doing(subject, error)
+            }
         }
     }
 }
@@ -121,6 +135,9 @@ mod tests {
         let status = Status::with_details(Code::NotFound, "there is no agent 'x'", details.encode_to_vec().into());
         let failure = Failure::status("127.0.0.1:5050", &status);
         assert_eq!(failure.exit, Exit::NotFound);
-        assert_eq!(failure.to_string(), "error: there is no agent 'x'\n  next: list them with: mezzo agent list [MST0103]");
+        assert_eq!(
+            failure.to_string(),
+            "error: there is no agent 'x'\n  next: list them with: mezzo agent list [MST0103]"
+        );
     }
 }

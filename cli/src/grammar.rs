@@ -154,7 +154,11 @@ pub(crate) struct Up {
 fn pool_name(text: &str) -> Result<String, String> {
     // An interface's name has 15 characters: "<name>-v100".
     let fits = (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    if fits { Ok(text.to_owned()) } else { Err("1 to 9 characters of a-z and 0-9 are allowed: interfaces are named after it".to_owned()) }
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("1 to 9 characters of a-z and 0-9 are allowed: interfaces are named after it".to_owned())
+    }
 }
 
 #[derive(Debug, Clone, Args)]
@@ -658,7 +662,9 @@ mod tests {
                 panic!("{line}: {error}");
             }
         }
-        for line in ["mezzo", "mezzo task exec web-0", "mezzo up --mem 6", "mezzo up --name Mezzo", "mezzo catalog install"] {
+        for line in
+            ["mezzo", "mezzo task exec web-0", "mezzo up --mem 6", "mezzo up --name Mezzo", "mezzo catalog install"]
+        {
             assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

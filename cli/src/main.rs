@@ -80,8 +80,9 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Noun::Completions { shell } => completions(shell)?,
         Noun::Man { directory } => {
-            clap_mangen::generate_to(Arguments::command(), &directory)
-                .map_err(|error| Failure::while_doing(format!("write manual pages to {}", directory.display()), &error))?;
+            clap_mangen::generate_to(Arguments::command(), &directory).map_err(|error| {
+                Failure::while_doing(format!("write manual pages to {}", directory.display()), &error)
+            })?;
         }
         Noun::Services(grammar::Services::Run) => daemons::services().await?,
         Noun::Executor { .. } | Noun::Container { .. } | Noun::Enclose(_) => {

@@ -50,7 +50,11 @@ pub(crate) fn data<T: Serialize>(format: Format, value: &T, rows: impl FnOnce(&T
 }
 
 /// Prints one thing: `value` as JSON, or as lines `name  value`.
-pub(crate) fn one<T: Serialize>(format: Format, value: &T, fields: impl FnOnce(&T) -> Vec<(&'static str, String)>) -> Result<()> {
+pub(crate) fn one<T: Serialize>(
+    format: Format,
+    value: &T,
+    fields: impl FnOnce(&T) -> Vec<(&'static str, String)>,
+) -> Result<()> {
     match format {
         Format::Json => json(value),
         Format::Table => {
@@ -76,7 +80,9 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Result<()> {
 pub(crate) fn out(text: &str) -> Result<()> {
     let mut stdout = anstream::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::while_doing("write to stdout", &error)),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::while_doing("write to stdout", &error))
+        }
         _ => Ok(()),
     }
 }

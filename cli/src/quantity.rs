@@ -77,11 +77,10 @@ mod tests {
     #[test]
     fn amounts_are_exact_or_refused() {
         assert_eq!([cpus("4"), cpus("2.5"), cpus("0.001")], [Ok(Milli(4000)), Ok(Milli(2500)), Ok(Milli(1))]);
-        assert_eq!([mebibytes("6GiB"), mebibytes("512MiB"), mebibytes("1.5t")].map(|m| m.map(|m| m.0)), [
-            Ok(6_144_000),
-            Ok(512_000),
-            Ok(1_572_864_000)
-        ]);
+        assert_eq!(
+            [mebibytes("6GiB"), mebibytes("512MiB"), mebibytes("1.5t")].map(|m| m.map(|m| m.0)),
+            [Ok(6_144_000), Ok(512_000), Ok(1_572_864_000)]
+        );
         assert_eq!([seconds("90s"), seconds("10m"), seconds("2h"), seconds("7")], [Ok(90), Ok(600), Ok(7200), Ok(7)]);
         assert_eq!(ports("10250,20000-20001").map(|p| p.to_string()), Ok("10250,20000-20001".to_owned()));
         for wrong in ["", "-1", "1.2345", "x"] {

@@ -103,7 +103,10 @@ pub(crate) async fn follow_installation(pool: &Pool, name: &str) -> Result<()> {
                 if view.is_complete() && installation.state == "installed" {
                     screen.end();
                     let (done, _) = view.progress();
-                    output::note(&format!("'{name}' is installed: {done} steps in {}", output::span(elapsed_ms(started))));
+                    output::note(&format!(
+                        "'{name}' is installed: {done} steps in {}",
+                        output::span(elapsed_ms(started))
+                    ));
                     return Ok(());
                 }
                 if !installation.waiting_for.is_empty() && view.is_complete() {
@@ -114,7 +117,10 @@ pub(crate) async fn follow_installation(pool: &Pool, name: &str) -> Result<()> {
             Err(_) if since_answer.elapsed() < limits::QUIET => {}
             Err(failure) => {
                 let waiting = if installation.waiting_for.is_empty() {
-                    format!("the scheduler of '{name}' does not answer yet ({})", failure.to_string().lines().next().unwrap_or_default())
+                    format!(
+                        "the scheduler of '{name}' does not answer yet ({})",
+                        failure.to_string().lines().next().unwrap_or_default()
+                    )
                 } else {
                     installation.waiting_for.clone()
                 };
@@ -173,7 +179,11 @@ impl Screen {
     fn show(&mut self, plan: &PlanView) {
         for phase in &plan.phases {
             for step in &phase.steps {
-                let name = if phase.steps.len() == 1 && phase.name == step.name { step.name.clone() } else { format!("{}: {}", phase.name, step.name) };
+                let name = if phase.steps.len() == 1 && phase.name == step.name {
+                    step.name.clone()
+                } else {
+                    format!("{}: {}", phase.name, step.name)
+                };
                 let line = line(&name, step);
                 if self.told.get(&name) == Some(&line) {
                     continue;
@@ -193,7 +203,9 @@ impl Screen {
         };
         let bar = self.bars.entry(name.to_owned()).or_insert_with(|| {
             let bar = live.add(ProgressBar::new_spinner());
-            bar.set_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar.set_style(
+                ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+            );
             bar
         });
         if step.status == COMPLETE {

@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use crate::definition::{Kind, ServiceDefinition};
 use crate::framework::Services;
-use crate::record::{self, ServiceRecord};
 use crate::limits;
+use crate::record::{self, ServiceRecord};
 
 /// A service and how it does.
 #[derive(Debug, Serialize)]
@@ -62,7 +62,11 @@ fn status(services: &Services, record: ServiceRecord, with_definition: bool) -> 
     shown.options = None;
     ServiceStatus {
         is_ready: ready >= definition.count as usize,
-        state: if instances.is_empty() { "waiting for an offer".to_owned() } else { format!("{ready} of {} ready", definition.count) },
+        state: if instances.is_empty() {
+            "waiting for an offer".to_owned()
+        } else {
+            format!("{ready} of {} ready", definition.count)
+        },
         name: definition.name,
         package: definition.package,
         kind: definition.kind,
@@ -101,7 +105,12 @@ async fn show(State(services): State<Services>, Path(name): Path<String>) -> Res
     }
 }
 
-async fn put(State(services): State<Services>, caller: Option<Extension<Caller>>, Path(name): Path<String>, body: Bytes) -> Response {
+async fn put(
+    State(services): State<Services>,
+    caller: Option<Extension<Caller>>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Response {
     if let Err(refusal) = may_change(caller) {
         return refused(StatusCode::FORBIDDEN, &refusal);
     }
@@ -116,7 +125,11 @@ async fn put(State(services): State<Services>, caller: Option<Extension<Caller>>
     }
 }
 
-async fn remove(State(services): State<Services>, caller: Option<Extension<Caller>>, Path(name): Path<String>) -> Response {
+async fn remove(
+    State(services): State<Services>,
+    caller: Option<Extension<Caller>>,
+    Path(name): Path<String>,
+) -> Response {
     if let Err(refusal) = may_change(caller) {
         return refused(StatusCode::FORBIDDEN, &refusal);
     }
@@ -133,12 +146,19 @@ fn may_change(caller: Option<Extension<Caller>>) -> Result<(), Refusal> {
         Some(Extension(Caller(principal))) => {
             Err(Refusal::new("SVC0006", format!("{principal} may not change services"), "use an operator's identity"))
         }
-        None => Err(Refusal::new("SVC0006", "nobody vouches for the caller", "go through the master with an operator's identity")),
+        None => Err(Refusal::new(
+            "SVC0006",
+            "nobody vouches for the caller",
+            "go through the master with an operator's identity",
+        )),
     }
 }
 
 fn no_service(name: &str) -> Response {
-    refused(StatusCode::NOT_FOUND, &Refusal::new("SVC0007", format!("there is no service '{name}'"), "list them with: mezzo service list"))
+    refused(
+        StatusCode::NOT_FOUND,
+        &Refusal::new("SVC0007", format!("there is no service '{name}'"), "list them with: mezzo service list"),
+    )
 }
 
 fn refused(status: StatusCode, refusal: &Refusal) -> Response {

@@ -171,13 +171,18 @@ impl ServiceDefinition {
     /// # Errors
     /// A [`Refusal`] naming the field at fault.
     pub fn parse(json: &[u8]) -> Result<Self, Refusal> {
-        let refuse = |field: &str, message: String| Err(Refusal::new("SVC0001", message, "correct the definition and send it again").at(field));
+        let refuse = |field: &str, message: String| {
+            Err(Refusal::new("SVC0001", message, "correct the definition and send it again").at(field))
+        };
         let definition: Self = match serde_json::from_slice(json) {
             Ok(definition) => definition,
             Err(error) => return refuse("", format!("this is no service definition: {error}")),
         };
         if !is_label(&definition.name, limits::NAME_LENGTH_MAX) {
-            return refuse("name", format!("'{}' is no DNS label of at most {} characters", definition.name, limits::NAME_LENGTH_MAX));
+            return refuse(
+                "name",
+                format!("'{}' is no DNS label of at most {} characters", definition.name, limits::NAME_LENGTH_MAX),
+            );
         }
         if definition.count > limits::INSTANCES_MAX {
             return refuse("count", format!("{} instances are more than {}", definition.count, limits::INSTANCES_MAX));
@@ -185,24 +190,39 @@ impl ServiceDefinition {
         if definition.command.argv.first().is_none_or(String::is_empty) {
             return refuse("command.argv", "there is no program to run".to_owned());
         }
-        if !(definition.resources.cpus.is_finite() && definition.resources.cpus >= 0.001 && definition.resources.cpus <= 100_000.0) {
+        if !(definition.resources.cpus.is_finite()
+            && definition.resources.cpus >= 0.001
+            && definition.resources.cpus <= 100_000.0)
+        {
             return refuse("resources.cpus", format!("{} is no number of processors", definition.resources.cpus));
         }
         if definition.resources.mem_mib == 0 {
             return refuse("resources.mem_mib", "a service without memory cannot run".to_owned());
         }
         for (index, port) in definition.ports.iter().enumerate() {
-            if !is_label(&port.name, limits::NAME_LENGTH_MAX) || definition.ports[..index].iter().any(|other| other.name == port.name) {
-                return refuse(&format!("ports[{index}].name"), format!("'{}' is no unique port name of a-z, 0-9 and '-'", port.name));
+            if !is_label(&port.name, limits::NAME_LENGTH_MAX)
+                || definition.ports[..index].iter().any(|other| other.name == port.name)
+            {
+                return refuse(
+                    &format!("ports[{index}].name"),
+                    format!("'{}' is no unique port name of a-z, 0-9 and '-'", port.name),
+                );
             }
         }
         for (index, artifact) in definition.artifacts.iter().enumerate() {
             let hex = artifact.digest.strip_prefix("sha256:").unwrap_or_default();
             if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-                return refuse(&format!("artifacts[{index}].digest"), format!("'{}' is no sha256:<64 hex digits>", artifact.digest));
+                return refuse(
+                    &format!("artifacts[{index}].digest"),
+                    format!("'{}' is no sha256:<64 hex digits>", artifact.digest),
+                );
             }
-            if artifact.file.is_empty() || artifact.file.contains('/') || artifact.file == ".." || artifact.file == "." {
-                return refuse(&format!("artifacts[{index}].file"), format!("'{}' is no plain file name", artifact.file));
+            if artifact.file.is_empty() || artifact.file.contains('/') || artifact.file == ".." || artifact.file == "."
+            {
+                return refuse(
+                    &format!("artifacts[{index}].file"),
+                    format!("'{}' is no plain file name", artifact.file),
+                );
             }
         }
         if let Some(readiness) = &definition.readiness
@@ -241,7 +261,11 @@ mod tests {
             ("/resources/mem_mib", json!(0), "resources.mem_mib"),
             ("/ports", json!([{"name": "a"}, {"name": "a"}]), "ports[1].name"),
             ("/artifacts", json!([{"digest": "sha256:12", "file": "x"}]), "artifacts[0].digest"),
-            ("/artifacts", json!([{"digest": format!("sha256:{}", "0".repeat(64)), "file": "../x"}]), "artifacts[0].file"),
+            (
+                "/artifacts",
+                json!([{"digest": format!("sha256:{}", "0".repeat(64)), "file": "../x"}]),
+                "artifacts[0].file",
+            ),
             ("/readiness", json!({"port": "api"}), "readiness.port"),
             ("/unknown", json!(1), ""),
         ] {

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use daemon::client::HttpClient;
 use daemon::identity::Identity;
-use framework_sdk::view::{Placement, ServiceView};
 use framework_sdk::spec::ServiceSpec;
+use framework_sdk::view::{Placement, ServiceView};
 use framework_sdk::{Framework, Handle, PodInstance, ProbeRequest, Progress, RenderedPod, RenderedTask};
 use model::{Refusal, RoleName};
 use proto::mezzo::v1::operator_client::OperatorClient;
@@ -112,7 +112,11 @@ impl Services {
             addresses: Vec::new(),
         };
         let issued = self.master.clone().issue_identity(request).await.map_err(|status| {
-            Refusal::new("SVC0004", format!("the master issues no identity for '{name}': {}", status.message()), "see the master's log")
+            Refusal::new(
+                "SVC0004",
+                format!("the master issues no identity for '{name}': {}", status.message()),
+                "see the master's log",
+            )
         })?;
         let issued = issued.into_inner();
         let identity = IdentityRecord {
@@ -129,14 +133,22 @@ impl Services {
     /// The address the master is known by, not the one this process happens to use.
     async fn master_address(&self) -> Result<String, Refusal> {
         let described = self.master.clone().get_master(GetMasterRequest {}).await.map_err(|status| {
-            Refusal::new("SVC0004", format!("the master does not describe itself: {}", status.message()), "see the master's log")
+            Refusal::new(
+                "SVC0004",
+                format!("the master does not describe itself: {}", status.message()),
+                "see the master's log",
+            )
         })?;
         Ok(described.into_inner().address)
     }
 }
 
 fn not_stored(error: &framework_sdk::StateError) -> Refusal {
-    Refusal::new("SVC0003", format!("the service is not stored: {}", daemon::error::chain(error)), "try again in a moment")
+    Refusal::new(
+        "SVC0003",
+        format!("the service is not stored: {}", daemon::error::chain(error)),
+        "try again in a moment",
+    )
 }
 
 impl Framework for Services {
@@ -144,7 +156,12 @@ impl Framework for Services {
         Ok(spec::target(self.role.clone(), &record::load_services(self.handle.state())))
     }
 
-    async fn render(&self, instance: &PodInstance, _placement: &Placement, _view: &ServiceView) -> Result<RenderedPod, Refusal> {
+    async fn render(
+        &self,
+        instance: &PodInstance,
+        _placement: &Placement,
+        _view: &ServiceView,
+    ) -> Result<RenderedPod, Refusal> {
         let name = &instance.name.pod;
         let Some(record) = record::load_services(self.handle.state()).remove(name) else {
             return Err(Refusal::new("SVC0005", format!("service '{name}' was removed"), ""));
@@ -170,7 +187,9 @@ impl Framework for Services {
     async fn probe(&self, request: &ProbeRequest, _view: &ServiceView) -> Progress {
         let name = &request.instance.pod;
         let Some(record) = record::load_services(self.handle.state()).remove(name) else { return Progress::Done };
-        let Some(readiness) = record.definition.readiness.filter(|_| record.definition.identity) else { return Progress::Done };
+        let Some(readiness) = record.definition.readiness.filter(|_| record.definition.identity) else {
+            return Progress::Done;
+        };
         let Some(port) = request.placement.port(&readiness.port) else { return Progress::Done };
         let address = format!("{}:{port}", request.placement.address);
         let path = if readiness.path.is_empty() { "/v1/health" } else { readiness.path.as_str() };
@@ -180,7 +199,9 @@ impl Framework for Services {
         };
         match tokio::time::timeout(PROBE_TIME, client.get(path, limits::HEALTH_BYTES_MAX)).await {
             Ok(Ok(_)) => Progress::Done,
-            Ok(Err(error)) => Progress::NotYet(format!("its API does not answer yet: {}", daemon::error::chain(&error))),
+            Ok(Err(error)) => {
+                Progress::NotYet(format!("its API does not answer yet: {}", daemon::error::chain(&error)))
+            }
             Err(_) => Progress::NotYet(format!("its API has not answered within {} s", PROBE_TIME.as_secs())),
         }
     }

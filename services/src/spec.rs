@@ -2,8 +2,8 @@
 use std::collections::BTreeMap;
 
 use framework_sdk::spec::{
-    ArtifactSpec, CheckKind, CheckSpec, DEPLOY, DecommissionSpec, DiscoverySpec, Goal, PhaseSpec, PlanSpec, PodSpec, PortKind, PortRef,
-    PortSpec, RestartPolicy, Root, ServiceSpec, Strategy, TaskSpec,
+    ArtifactSpec, CheckKind, CheckSpec, DEPLOY, DecommissionSpec, DiscoverySpec, Goal, PhaseSpec, PlanSpec, PodSpec,
+    PortKind, PortRef, PortSpec, RestartPolicy, Root, ServiceSpec, Strategy, TaskSpec,
 };
 use model::{Milli, RoleName, Span};
 
@@ -44,10 +44,10 @@ fn pod(record: &ServiceRecord) -> PodSpec {
 }
 
 fn task(definition: &ServiceDefinition) -> TaskSpec {
-    let ports = definition.ports.iter().map(|port| PortSpec {
-        name: port.name.clone(),
-        kind: port.number.map_or(PortKind::Any, PortKind::Fixed),
-    });
+    let ports = definition
+        .ports
+        .iter()
+        .map(|port| PortSpec { name: port.name.clone(), kind: port.number.map_or(PortKind::Any, PortKind::Fixed) });
     let artifacts = definition.artifacts.iter().map(|artifact| ArtifactSpec {
         uri: format!("artifact:{}", artifact.digest),
         output_file: Some(artifact.file.clone()),
@@ -61,7 +61,8 @@ fn task(definition: &ServiceDefinition) -> TaskSpec {
         },
         Kind::Job => RestartPolicy::GroupDies,
     };
-    let external: Vec<String> = definition.ports.iter().filter(|port| port.external).map(|port| port.name.clone()).collect();
+    let external: Vec<String> =
+        definition.ports.iter().filter(|port| port.external).map(|port| port.name.clone()).collect();
     TaskSpec {
         name: TASK.to_owned(),
         goal: match definition.kind {
@@ -123,7 +124,10 @@ mod tests {
             "artifacts": [{"digest": format!("sha256:{}", "0".repeat(64)), "file": "web", "executable": true}],
             "readiness": {"port": "api", "path": "/v1/health"}, "identity": true, "options": {"password": "x"}
         });
-        ServiceRecord { generation, definition: ServiceDefinition::parse(definition.to_string().as_bytes()).expect("valid") }
+        ServiceRecord {
+            generation,
+            definition: ServiceDefinition::parse(definition.to_string().as_bytes()).expect("valid"),
+        }
     }
 
     #[test]
@@ -141,7 +145,9 @@ mod tests {
 
     #[test]
     fn new_options_roll_the_service() {
-        let of = |generation| target(RoleName::new(NAME).expect("valid"), &BTreeMap::from([("web".to_owned(), record(generation))]));
+        let of = |generation| {
+            target(RoleName::new(NAME).expect("valid"), &BTreeMap::from([("web".to_owned(), record(generation))]))
+        };
         assert!(of(1).pods[0].runs_as(&of(1).pods[0]));
         assert!(!of(1).pods[0].runs_as(&of(2).pods[0]));
     }

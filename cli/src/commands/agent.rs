@@ -43,7 +43,8 @@ pub(crate) async fn find(pool: &Pool, wanted: &str) -> Result<AgentDescription> 
 
 /// The columns of a list of agents.
 pub(crate) fn rows(agents: &[AgentDescription]) -> Rows {
-    let mut rows = Rows::new(&["NAME", "STATE", "ADDRESS", "CPUS FREE", "MEMORY FREE", "DISK FREE", "POD SUBNET", "ID"]);
+    let mut rows =
+        Rows::new(&["NAME", "STATE", "ADDRESS", "CPUS FREE", "MEMORY FREE", "DISK FREE", "POD SUBNET", "ID"]);
     for agent in agents {
         let nothing = Quantities::default();
         let (free, total) = (agent.free.as_ref().unwrap_or(&nothing), agent.total.as_ref().unwrap_or(&nothing));
@@ -96,7 +97,11 @@ fn report(global: &Global, report: &PreflightReport) -> Result<()> {
     })?;
     match report.checks.iter().filter(|check| !check.passed).count() {
         0 => Ok(()),
-        failed => Err(Failure::new(format!("{failed} of {} checks failed", report.checks.len()), "", "see the column WHAT HELPS")),
+        failed => Err(Failure::new(
+            format!("{failed} of {} checks failed", report.checks.len()),
+            "",
+            "see the column WHAT HELPS",
+        )),
     }
 }
 
@@ -107,5 +112,11 @@ pub(crate) fn cpus(milli: i64) -> String {
 /// `6 GiB`, `512 MiB`.
 pub(crate) fn size(bytes: i64) -> String {
     let mib = bytes >> 20;
-    if mib >= 1024 && mib % 1024 == 0 { format!("{} GiB", mib / 1024) } else if mib >= 10 * 1024 { format!("{}.{} GiB", mib / 1024, (mib % 1024) * 10 / 1024) } else { format!("{mib} MiB") }
+    if mib >= 1024 && mib % 1024 == 0 {
+        format!("{} GiB", mib / 1024)
+    } else if mib >= 10 * 1024 {
+        format!("{}.{} GiB", mib / 1024, (mib % 1024) * 10 / 1024)
+    } else {
+        format!("{mib} MiB")
+    }
 }

@@ -13,7 +13,10 @@ pub(crate) async fn push(global: &Global, name: &str, file: &Path) -> Result<()>
     let pool = Pool::connect(global)?;
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
-        return Err(Failure::usage(format!("'{name}' cannot be the name of an artifact"), "use a-z, 0-9, '-', '_' and '.'"));
+        return Err(Failure::usage(
+            format!("'{name}' cannot be the name of an artifact"),
+            "use a-z, 0-9, '-', '_' and '.'",
+        ));
     }
     let digest = upload(&pool, file).await?;
     let path = format!("/artifacts/names/{name}");

@@ -3,8 +3,8 @@ use std::io::Read as _;
 use std::path::Path;
 
 use proto::mezzo::v1::{
-    InstallPackageRequest, Installation, ListInstallationsRequest, PackageDetail, SearchCatalogRequest, ShowPackageRequest,
-    UninstallPackageRequest, UpdatePackageRequest,
+    InstallPackageRequest, Installation, ListInstallationsRequest, PackageDetail, SearchCatalogRequest,
+    ShowPackageRequest, UninstallPackageRequest, UpdatePackageRequest,
 };
 use serde_json::{Map, Value};
 
@@ -93,7 +93,8 @@ async fn update(pool: &Pool, global: &Global, arguments: Update) -> Result<()> {
         options_json: read_options(&arguments.options)?.to_string(),
         dry_run: true,
     };
-    let checked = pool.operator().update_package(request.clone()).await.map_err(|status| pool.refused(&status))?.into_inner();
+    let checked =
+        pool.operator().update_package(request.clone()).await.map_err(|status| pool.refused(&status))?.into_inner();
     let changes = differences(&before, &checked);
     if changes.is_empty() {
         output::note("nothing would change");
@@ -182,7 +183,8 @@ pub(crate) fn read_options(arguments: &Options) -> Result<Value> {
 }
 
 fn read_file(path: &Path) -> Result<Value> {
-    let reading = |error: &dyn std::error::Error| Failure::while_doing(format!("read options from {}", path.display()), error);
+    let reading =
+        |error: &dyn std::error::Error| Failure::while_doing(format!("read options from {}", path.display()), error);
     let mut text = String::new();
     if path == Path::new("-") {
         std::io::stdin().take(limits::OPTIONS_BYTES_MAX).read_to_string(&mut text).map_err(|error| reading(&error))?;
@@ -196,7 +198,11 @@ fn read_file(path: &Path) -> Result<Value> {
         Some("yaml" | "yml") => serde_saphyr::from_str(&text).map_err(|error| reading(&error))?,
         _ => serde_json::from_str(&text).map_err(|error| reading(&error))?,
     };
-    if value.is_object() { Ok(value) } else { Err(Failure::usage(format!("{} holds no object of options", path.display()), "")) }
+    if value.is_object() {
+        Ok(value)
+    } else {
+        Err(Failure::usage(format!("{} holds no object of options", path.display()), ""))
+    }
 }
 
 fn set(options: &mut Value, path: &str, value: Value) -> Result<()> {

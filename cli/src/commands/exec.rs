@@ -29,7 +29,8 @@ pub(crate) async fn run(global: &Global, task: &str, argv: Vec<String>, tty: boo
     if tty {
         sender.send(send(Input::Resize(window()))).await.map_err(closed)?;
     }
-    let refused = |status: &tonic::Status| Failure::status(&format!("agent {} at {}", found.agent, found.agent_address), status);
+    let refused =
+        |status: &tonic::Status| Failure::status(&format!("agent {} at {}", found.agent, found.agent_address), status);
     let mut answers = agent.exec(ReceiverStream::new(receiver)).await.map_err(|status| refused(&status))?.into_inner();
     let _raw = if tty { RawTerminal::enter() } else { None };
     tokio::spawn(read_stdin(sender.clone()));
@@ -38,7 +39,11 @@ pub(crate) async fn run(global: &Global, task: &str, argv: Vec<String>, tty: boo
     }
     loop {
         let Some(answer) = answers.message().await.map_err(|status| refused(&status))? else {
-            return Err(Failure::new("the session ended without an exit code", "", "see how the task does with: mezzo task why"));
+            return Err(Failure::new(
+                "the session ended without an exit code",
+                "",
+                "see how the task does with: mezzo task why",
+            ));
         };
         let written = match answer.kind {
             Some(Output::Stdout(bytes)) => write(&mut std::io::stdout(), &bytes),

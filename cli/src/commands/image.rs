@@ -61,17 +61,26 @@ pub(crate) async fn push(global: &Global, source: &Path, reference: &str) -> Res
     let path = format!("/v2/{repository}/manifests/{tag}");
     let stored = pool.http().put(&path, media_type, text).await;
     stored.map_err(|error| Failure::http(&format!("store the manifest of {reference}"), &error))?;
-    output::note(&format!("image pool/{repository}:{tag} is {} in {} layers", descriptor.digest, manifest.layers.len()));
+    output::note(&format!(
+        "image pool/{repository}:{tag} is {} in {} layers",
+        descriptor.digest,
+        manifest.layers.len()
+    ));
     if global.output == Format::Json {
-        return output::json(&serde_json::json!({ "reference": format!("pool/{repository}:{tag}"), "digest": descriptor.digest }));
+        return output::json(
+            &serde_json::json!({ "reference": format!("pool/{repository}:{tag}"), "digest": descriptor.digest }),
+        );
     }
     output::out(&format!("{}\n", descriptor.digest))
 }
 
 /// `pool/<repository>:<tag>`.
 fn parse_reference(reference: &str) -> Result<(&str, &str)> {
-    let wanted = || Failure::usage(format!("'{reference}' is no image of the pool"), "write pool/NAME:TAG, such as pool/busybox:1");
-    let (repository, tag) = reference.strip_prefix("pool/").and_then(|rest| rest.rsplit_once(':')).ok_or_else(wanted)?;
+    let wanted = || {
+        Failure::usage(format!("'{reference}' is no image of the pool"), "write pool/NAME:TAG, such as pool/busybox:1")
+    };
+    let (repository, tag) =
+        reference.strip_prefix("pool/").and_then(|rest| rest.rsplit_once(':')).ok_or_else(wanted)?;
     let plain = |text: &str, also: &[u8]| {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || also.contains(&b))
     };
@@ -92,7 +101,9 @@ async fn unpack(archive: PathBuf) -> Result<tempfile::TempDir> {
         Ok::<_, std::io::Error>(scratch)
     });
     let done = done.await.map_err(|error| Failure::while_doing(&what, &error))?;
-    done.map_err(|error| Failure::while_doing(&what, &error).next("an OCI layout or an uncompressed OCI archive is needed"))
+    done.map_err(|error| {
+        Failure::while_doing(&what, &error).next("an OCI layout or an uncompressed OCI archive is needed")
+    })
 }
 
 fn find_manifest(layout: &Path) -> Result<Descriptor> {
@@ -102,7 +113,8 @@ fn find_manifest(layout: &Path) -> Result<Descriptor> {
         let chosen = choose(&index.manifests).ok_or_else(|| {
             Failure::new(format!("{} holds no image for this machine", layout.display()), "", "choose another image")
         })?;
-        let is_manifest = chosen.media_type.is_empty() || chosen.media_type == MANIFEST || chosen.media_type == DOCKER_MANIFEST;
+        let is_manifest =
+            chosen.media_type.is_empty() || chosen.media_type == MANIFEST || chosen.media_type == DOCKER_MANIFEST;
         if is_manifest {
             return Ok(chosen.clone());
         }
@@ -118,11 +130,15 @@ fn choose(manifests: &[Descriptor]) -> Option<&Descriptor> {
         other => other,
     };
     let fits = |platform: &Platform| platform.os == "linux" && platform.architecture == ours;
-    manifests.iter().find(|one| one.platform.as_ref().is_some_and(fits)).or_else(|| manifests.iter().find(|one| one.platform.is_none()))
+    manifests
+        .iter()
+        .find(|one| one.platform.as_ref().is_some_and(fits))
+        .or_else(|| manifests.iter().find(|one| one.platform.is_none()))
 }
 
 fn blob(layout: &Path, digest: &str) -> Result<PathBuf> {
-    let hex = digest.strip_prefix("sha256:").filter(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()));
+    let hex =
+        digest.strip_prefix("sha256:").filter(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()));
     let hex = hex.ok_or_else(|| Failure::new(format!("'{digest}' is no sha256 digest"), "", "the image is damaged"))?;
     Ok(layout.join("blobs").join("sha256").join(hex))
 }

@@ -3,7 +3,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use proto::mezzo::v1::{UpdatePackageRequest, Installation};
+use proto::mezzo::v1::Installation;
 use serde_json::{Value, json};
 
 use super::catalog::installations;
@@ -38,16 +38,44 @@ async fn cluster(pool: &Pool, name: &str) -> Result<Installation> {
 }
 
 async fn list(pool: &Pool, global: &Global) -> Result<()> {
-    let clusters: Vec<_> = installations(pool).await?.into_iter().filter(|one| one.package == PACKAGE).collect();
+    let mut clusters = Vec::new();
+    for one in installations(pool).await?.into_iter().filter(|one| one.package == PACKAGE) {
+        // The number of nodes may have changed since the installation; a cluster that does not answer is listed too.
+        let status: Value = pool.framework_get(&one.name, "/v1/cluster").await.unwrap_or(Value::Null);
+        clusters.push(json!({
+            "name": one.name,
+            "version": one.version,
+            "nodes": status.get("node_count"),
+            "state": one.state,
+            "waiting_for": one.waiting_for,
+            "changed_unix_ms": one.changed_unix_ms,
+        }));
+    }
     output::data(global.output, &clusters, |clusters| {
-        let mut rows = Rows::new(&["NAME", "VERSION", "NODES", "STATE", "CHANGED"]);
+        let mut rows = Rows::new(&["NAME", "VERSION", "NODES", "STATE", "CHANGED", "WAITING FOR"]);
         for one in clusters {
-            let options: Value = serde_json::from_str(&one.options_json).unwrap_or(Value::Null);
-            let nodes = options.get("node_count").map(ToString::to_string).unwrap_or_default();
-            rows.push([one.name.clone(), one.version.clone(), nodes, one.state.clone(), output::ago(one.changed_unix_ms)]);
+            let changed = one["changed_unix_ms"].as_i64().unwrap_or(0);
+            rows.push([
+                text(&one["name"]),
+                text(&one["version"]),
+                text(&one["nodes"]),
+                text(&one["state"]),
+                output::ago(changed),
+                text(&one["waiting_for"]),
+            ]);
         }
         rows
     })
+}
+
+/// A value for people; nothing for null.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Bool(flag) => if *flag { "yes" } else { "no" }.to_owned(),
+        Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
 }
 
 async fn status(pool: &Pool, global: &Global, name: &str) -> Result<()> {
@@ -59,35 +87,47 @@ async fn status(pool: &Pool, global: &Global, name: &str) -> Result<()> {
     let plan: PlanView = pool.framework_get(name, "/v1/plans/deploy").await?;
     let (done, all) = plan.progress();
     output::one(Format::Table, &status, |status| {
-        let mut fields = vec![
+        let reachable = status["api"]["reachable"] == true;
+        vec![
             ("name", installation.name.clone()),
             ("package", format!("{} {}", installation.package, installation.version)),
             ("installation", installation.state.clone()),
+            ("version", text(&status["kubernetes_version"])),
+            ("high availability", text(&status["high_availability"])),
+            (
+                "API",
+                if reachable {
+                    "reachable".to_owned()
+                } else {
+                    format!("not reachable: {}", text(&status["api"]["error"]))
+                },
+            ),
+            ("nodes", text(&status["node_count"])),
             ("deploy plan", format!("{}, {done} of {all} steps", plan.status_text().to_lowercase())),
             ("waiting for", plan.waiting_for()),
-        ];
-        let mut more = Vec::new();
-        for (key, value) in status.as_object().into_iter().flatten() {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            if !value.is_null() && !value.is_object() && key != "name" {
-                more.push(format!("{}: {text}", key.replace('_', " ")));
-            }
+        ]
+    })?;
+    output::out("\n")?;
+    output::data(Format::Table, &status, |status| {
+        let mut rows = Rows::new(&["COMPONENT", "READY", "AGENT", "ADDRESS"]);
+        for part in ["components", "nodes"].iter().flat_map(|key| status[*key].as_array().into_iter().flatten()) {
+            rows.push([text(&part["name"]), text(&part["ready"]), text(&part["agent"]), text(&part["address"])]);
         }
-        fields.push(("cluster", more.join("\n")));
-        fields
+        rows
     })
 }
 
 async fn kubeconfig(pool: &Pool, name: &str, to: Option<&Path>) -> Result<()> {
     cluster(pool, name).await?;
-    let bytes = pool.framework_bytes(name, "/v1/kubeconfig").await?;
+    let bytes = pool.framework_bytes(name, "/v1/cluster/kubeconfig").await?;
     let text = String::from_utf8(bytes).map_err(|error| Failure::while_doing("read the kubeconfig", &error))?;
     let Some(path) = to else { return output::out(&text) };
     let failed = |error: std::io::Error| Failure::while_doing(format!("write {}", path.display()), &error);
     // It holds a key: nobody else may read it, not even for a moment.
     let temporary = path.with_extension("tmp");
     let _ = std::fs::remove_file(&temporary);
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(failed)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     std::fs::rename(&temporary, path).map_err(failed)?;
     output::note(&format!("written to {0}\n  next: kubectl --kubeconfig {0} get nodes", path.display()));
@@ -96,54 +136,57 @@ async fn kubeconfig(pool: &Pool, name: &str, to: Option<&Path>) -> Result<()> {
 
 async fn nodes(pool: &Pool, global: &Global, name: &str) -> Result<()> {
     cluster(pool, name).await?;
-    let nodes: Value = pool.framework_get(name, "/v1/nodes").await?;
-    output::data(global.output, &nodes, |nodes| {
-        let mut rows = Rows::new(&["NAME", "STATE", "AGENT", "ADDRESS", "POD SUBNET"]);
-        let list = nodes.get("nodes").unwrap_or(nodes);
-        for node in list.as_array().into_iter().flatten() {
-            let text = |key: &str| node.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-            rows.push([text("name"), text("state"), text("agent"), text("address"), text("pod_subnet")]);
+    let status: Value = pool.framework_get(name, "/v1/cluster").await?;
+    output::data(global.output, &status["nodes"], |nodes| {
+        let mut rows =
+            Rows::new(&["NAME", "READY", "SCHEDULABLE", "PODS", "AGENT", "ADDRESS", "KUBELET", "WHY NOT READY"]);
+        for node in nodes.as_array().into_iter().flatten() {
+            let leaving = node["leaving"] == true;
+            rows.push([
+                text(&node["name"]),
+                if leaving { "leaving".to_owned() } else { text(&node["kubernetes_ready"]) },
+                text(&node["schedulable"]),
+                text(&node["pods"]),
+                text(&node["agent"]),
+                text(&node["address"]),
+                text(&node["kubelet_version"]),
+                text(&node["reason"]),
+            ]);
         }
         rows
     })
 }
 
-/// The number of nodes is an option of the installation, so that it outlives the scheduler; which node goes and how
-/// pods leave it is told to the cluster's framework first.
+/// Tells the cluster's framework how many nodes there shall be, and how pods leave those that go.
 async fn scale(pool: &Pool, global: &Global, arguments: Scale) -> Result<()> {
     let name = &arguments.name;
-    let installation = cluster(pool, name).await?;
-    let options: Value = serde_json::from_str(&installation.options_json).unwrap_or(Value::Null);
-    let before = options.get("node_count").and_then(Value::as_u64);
-    let request = UpdatePackageRequest {
-        name: name.clone(),
-        version: String::new(),
-        options_json: json!({ "node_count": arguments.node_count }).to_string(),
-        dry_run: true,
-    };
-    pool.operator().update_package(request.clone()).await.map_err(|status| pool.refused(&status))?;
-    let drain = json!({
-        "node_count": arguments.node_count,
-        "nodes": arguments.node,
+    cluster(pool, name).await?;
+    let before: Value = pool.framework_get(name, "/v1/cluster").await?;
+    let (from, to) = (text(&before["node_count"]), arguments.node_count);
+    if arguments.dry_run {
+        output::note(&format!("dry run: '{name}' would go from {from} to {to} nodes"));
+        return Ok(());
+    }
+    let request = json!({
+        "node_count": to,
+        "remove": arguments.node,
         "delete_emptydir_data": arguments.delete_emptydir_data,
         "force": arguments.force,
         "timeout_seconds": arguments.drain_timeout,
-        "dry_run": arguments.dry_run,
     });
-    pool.framework_post(name, "/v1/scale", &drain).await?;
-    let from = before.map_or_else(|| "?".to_owned(), |count| count.to_string());
-    if arguments.dry_run {
-        output::note(&format!("dry run: '{name}' would go from {from} to {} nodes", arguments.node_count));
-        return Ok(());
-    }
-    let request = UpdatePackageRequest { dry_run: false, ..request };
-    pool.operator().update_package(request).await.map_err(|status| pool.refused(&status))?;
-    output::note(&format!("scaling '{name}' from {from} to {} nodes", arguments.node_count));
+    let answer = pool.framework_post(name, "/v1/cluster/scale", &request).await?;
+    let names = |key: &str| {
+        let list: Vec<String> = answer[key].as_array().into_iter().flatten().map(text).collect();
+        if list.is_empty() { String::new() } else { format!(", {key}: {}", list.join(" ")) }
+    };
+    output::note(&format!("scaling '{name}' from {from} to {to} nodes{}{}", names("added"), names("removed")));
     if arguments.waiting.detach {
-        output::note(&format!("follow it with: mezzo plan show {name} deploy --follow"));
-        return Ok(());
+        output::note(&format!(
+            "follow it with: mezzo plan show {name} deploy --follow, or decommission for nodes that go"
+        ));
+        return if global.output == Format::Json { output::json(&answer) } else { Ok(()) };
     }
-    steps::follow_installation(pool, name).await?;
+    steps::follow(pool, name, "deploy").await?;
     match steps::follow(pool, name, "decommission").await {
         Err(failure) if failure.exit == Exit::NotFound => {}
         other => other?,
@@ -158,9 +201,19 @@ async fn load(pool: &Pool, name: &str, archives: &[PathBuf]) -> Result<()> {
         let digest = super::artifact::upload(pool, archive).await?;
         let file = archive.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
         let body = json!({ "digest": format!("sha256:{digest}"), "name": file });
-        let answer = pool.framework_post(name, "/v1/images", &body).await?;
-        let nodes = answer.get("nodes").and_then(Value::as_array).map_or(0, Vec::len);
-        output::note(&format!("{}: loaded into {nodes} nodes of '{name}', and into those that come later", archive.display()));
+        let answer = match pool.framework_post(name, "/v1/cluster/images", &body).await {
+            Err(failure) if failure.exit == Exit::NotFound => {
+                let why = "its version of the package has no way to do so";
+                let next = format!("bring it to a newer one with: mezzo catalog update {name}");
+                return Err(Failure::new(format!("cluster '{name}' cannot load images"), why, next));
+            }
+            other => other?,
+        };
+        let nodes = answer["nodes"].as_array().map_or(0, Vec::len);
+        output::note(&format!(
+            "{}: loaded into {nodes} nodes of '{name}', and into those that come later",
+            archive.display()
+        ));
     }
     Ok(())
 }

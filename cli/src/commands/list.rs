@@ -35,7 +35,10 @@ pub(crate) async fn framework(verb: Framework, global: &Global) -> Result<()> {
         Framework::Show { framework } => {
             let found = fetch().await?.frameworks.into_iter().find(|f| f.name == framework || f.id == framework);
             let found = found.ok_or_else(|| {
-                Failure::not_found(format!("there is no framework '{framework}'"), "list them with: mezzo framework list")
+                Failure::not_found(
+                    format!("there is no framework '{framework}'"),
+                    "list them with: mezzo framework list",
+                )
             })?;
             output::one(global.output, &found, |framework: &FrameworkDescription| {
                 vec![
@@ -67,21 +70,29 @@ pub(crate) async fn role(verb: Role, global: &Global) -> Result<()> {
         return why(global, "role", role).await;
     }
     let pool = Pool::connect(global)?;
-    let answer = pool.operator().list_roles(ListRolesRequest {}).await.map_err(|status| pool.refused(&status))?.into_inner();
+    let answer =
+        pool.operator().list_roles(ListRolesRequest {}).await.map_err(|status| pool.refused(&status))?.into_inner();
     let share = |role: &RoleDescription| format!("{}.{:02} %", role.share_ppm / 10_000, role.share_ppm / 100 % 100);
     let allocated = |role: &RoleDescription| role.allocated.as_ref().map(|q| q.text.clone()).unwrap_or_default();
     match verb {
         Role::List | Role::Why { .. } => output::data(global.output, &answer, |list| {
             let mut rows = Rows::new(&["NAME", "WEIGHT", "SHARE", "FRAMEWORKS", "ALLOCATED"]);
             for role in &list.roles {
-                rows.push([role.name.clone(), role.weight.to_string(), share(role), role.frameworks.to_string(), allocated(role)]);
+                rows.push([
+                    role.name.clone(),
+                    role.weight.to_string(),
+                    share(role),
+                    role.frameworks.to_string(),
+                    allocated(role),
+                ]);
             }
             rows
         }),
         Role::Show { role } => {
             let found = answer.roles.into_iter().find(|r| r.name == role);
-            let found = found
-                .ok_or_else(|| Failure::not_found(format!("there is no role '{role}'"), "list them with: mezzo role list"))?;
+            let found = found.ok_or_else(|| {
+                Failure::not_found(format!("there is no role '{role}'"), "list them with: mezzo role list")
+            })?;
             output::one(global.output, &found, |role| {
                 vec![
                     ("name", role.name.clone()),
@@ -140,7 +151,8 @@ pub(crate) async fn service(verb: Service, global: &Global) -> Result<()> {
             output::data(global.output, &list, |list| {
                 let mut rows = Rows::new(&["NAME", "STATE", "KIND", "AGENT", "PACKAGE"]);
                 for service in &list.services {
-                    let mut agents: Vec<&str> = service.instances.iter().map(|instance| instance.agent.as_str()).collect();
+                    let mut agents: Vec<&str> =
+                        service.instances.iter().map(|instance| instance.agent.as_str()).collect();
                     agents.dedup();
                     rows.push([
                         service.name.clone(),
@@ -161,8 +173,12 @@ pub(crate) async fn service(verb: Service, global: &Global) -> Result<()> {
             }
             output::one(global.output, &found, |service| {
                 let instances = service.instances.iter().map(|instance| {
-                    let said = if instance.message.is_empty() { String::new() } else { format!(" ({})", instance.message) };
-                    format!("{} {} on {}, task {}{said}", instance.name, instance.state, instance.agent, instance.task_id)
+                    let said =
+                        if instance.message.is_empty() { String::new() } else { format!(" ({})", instance.message) };
+                    format!(
+                        "{} {} on {}, task {}{said}",
+                        instance.name, instance.state, instance.agent, instance.task_id
+                    )
                 });
                 vec![
                     ("name", service.name.clone()),

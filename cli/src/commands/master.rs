@@ -44,7 +44,8 @@ fn init(arguments: MasterInit) -> Result<()> {
 
 async fn show(global: &Global) -> Result<()> {
     let pool = Pool::connect(global)?;
-    let answer = pool.operator().get_master(GetMasterRequest {}).await.map_err(|status| pool.refused(&status))?.into_inner();
+    let answer =
+        pool.operator().get_master(GetMasterRequest {}).await.map_err(|status| pool.refused(&status))?.into_inner();
     let ours = env!("CARGO_PKG_VERSION");
     if !answer.version.starts_with(ours) {
         output::note(&format!("note: the master is of version {}, this program of {ours}", answer.version));
@@ -83,14 +84,17 @@ async fn token(global: &Global, valid: u32) -> Result<()> {
 
 async fn identity(global: &Global, principal: String, to: PathBuf, valid: u32) -> Result<()> {
     let pool = Pool::connect(global)?;
-    let request = IssueIdentityRequest { principal: principal.clone(), valid_seconds: valid, ..IssueIdentityRequest::default() };
+    let request =
+        IssueIdentityRequest { principal: principal.clone(), valid_seconds: valid, ..IssueIdentityRequest::default() };
     let issued = pool.operator().issue_identity(request).await.map_err(|status| pool.refused(&status))?.into_inner();
     let identity = daemon::identity::Identity {
         ca_pem: issued.ca_pem,
         cert_pem: issued.certificate_pem,
         key_pem: issued.private_key_pem,
     };
-    identity.save(&to).map_err(|error| Failure::while_doing(format!("write the identity to {}", to.display()), &error))?;
+    identity
+        .save(&to)
+        .map_err(|error| Failure::while_doing(format!("write the identity to {}", to.display()), &error))?;
     output::note(&format!("{principal} is {}\n  use it with --identity or MEZZO_IDENTITY", to.display()));
     Ok(())
 }

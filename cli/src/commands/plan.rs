@@ -33,7 +33,9 @@ pub(crate) async fn run(verb: Plan, global: &Global) -> Result<()> {
                 rows
             })
         }
-        Plan::Pause { framework, plan } => tell(&pool, &framework, &plan, "pause", "paused: nothing new is started").await,
+        Plan::Pause { framework, plan } => {
+            tell(&pool, &framework, &plan, "pause", "paused: nothing new is started").await
+        }
         Plan::Resume { framework, plan } => tell(&pool, &framework, &plan, "resume", "resumed").await,
         Plan::Restart { framework, plan } => tell(&pool, &framework, &plan, "restart", "begun anew").await,
     }

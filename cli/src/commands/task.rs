@@ -80,7 +80,8 @@ async fn logs(global: &Global, task: &str, follow: bool, stderr: bool, tail: Opt
         follow,
         tail_bytes: tail.unwrap_or(0),
     };
-    let refused = |status: &tonic::Status| Failure::status(&format!("agent {} at {}", found.agent, found.agent_address), status);
+    let refused =
+        |status: &tonic::Status| Failure::status(&format!("agent {} at {}", found.agent, found.agent_address), status);
     let mut stream = agent.read_log(request).await.map_err(|status| refused(&status))?.into_inner();
     let mut stdout = std::io::stdout();
     loop {

@@ -67,16 +67,15 @@ pub(super) async fn clean(layout: &Layout) -> Result<()> {
     let left = Leftovers::find(layout)?;
     if !left.is_empty() {
         let why = left.lines().join("\n  ");
-        return Err(Failure::new("something of the pool is left", format!("\n  {why}"), "try again; the state is untouched"));
+        return Err(Failure::new(
+            "something of the pool is left",
+            format!("\n  {why}"),
+            "try again; the state is untouched",
+        ));
     }
-    let counted = [
-        (before.processes.len(), "processes"),
-        (before.namespaces.len(), "network namespaces"),
-        (before.links.len(), "links"),
-        (before.cgroups.len(), "cgroups"),
-    ];
-    let told: Vec<String> = counted.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    let removed = if told.is_empty() { "there was nothing to remove".to_owned() } else { format!("removed {}", told.join(", ")) };
+    let removed = before.summary();
+    let removed =
+        if removed.is_empty() { "there was nothing to remove".to_owned() } else { format!("removed {removed}") };
     output::note(&format!(
         "{removed}\nlooked again: no process, network namespace, link, mount or cgroup of pool '{}' is left; its state is in {}",
         layout.name,
@@ -90,7 +89,9 @@ async fn end_daemons(found: &Leftovers) {
     let daemons: Vec<_> = found
         .processes
         .iter()
-        .filter(|(_, what)| what.ends_with(" master run") || what.ends_with(" agent run") || what.ends_with(" services run"))
+        .filter(|(_, what)| {
+            what.ends_with(" master run") || what.ends_with(" agent run") || what.ends_with(" services run")
+        })
         .collect();
     for (id, _) in &daemons {
         let _ = kill(Pid::from_raw(id.pid), Signal::SIGTERM);
@@ -115,7 +116,11 @@ async fn end_all(layout: &Layout) -> Result<()> {
         }
         if Instant::now() > deadline {
             let left: Vec<String> = processes.iter().map(|(id, what)| format!("{} ({what})", id.pid)).collect();
-            return Err(Failure::new("processes survive SIGKILL", left.join(", "), "they wait for the kernel; try again later"));
+            return Err(Failure::new(
+                "processes survive SIGKILL",
+                left.join(", "),
+                "they wait for the kernel; try again later",
+            ));
         }
         reap();
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -189,4 +194,3 @@ fn purge(dir: &Path) -> Result<()> {
     output::note(&format!("deleted the state in {}", dir.display()));
     Ok(())
 }
-

@@ -30,7 +30,8 @@ pub(crate) fn enter(arguments: &Enclose) -> Result<ExitCode> {
     // Pods are routed to each other; /proc/sys/net shows the namespace of who looks.
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")
         .map_err(|error| Failure::while_doing("switch on forwarding", &error))?;
-    let argv = arguments.command.iter().map(|word| CString::new(word.as_str())).collect::<std::result::Result<Vec<_>, _>>();
+    let argv =
+        arguments.command.iter().map(|word| CString::new(word.as_str())).collect::<std::result::Result<Vec<_>, _>>();
     let argv = argv.map_err(|error| Failure::while_doing("read the command", &error))?;
     let Err(error): std::result::Result<Infallible, _> = nix::unistd::execv(&argv[0], &argv);
     Err(Failure::while_doing(format!("become {}", arguments.command[0]), &error))
@@ -45,11 +46,18 @@ fn hide(hidden: &[PathBuf], kept: &[PathBuf]) -> Result<()> {
         handles.push((path, handle.map_err(failed(format!("open {}", path.display())))?));
     }
     for path in hidden.iter().filter(|path| path.is_dir()) {
-        mount(Some("mezzo-hidden"), path, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("size=64k,mode=755"))
-            .map_err(failed(format!("hide {}", path.display())))?;
+        mount(
+            Some("mezzo-hidden"),
+            path,
+            Some("tmpfs"),
+            MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+            Some("size=64k,mode=755"),
+        )
+        .map_err(failed(format!("hide {}", path.display())))?;
     }
     for (path, handle) in handles {
-        std::fs::create_dir_all(path).map_err(|error| Failure::while_doing(format!("make {}", path.display()), &error))?;
+        std::fs::create_dir_all(path)
+            .map_err(|error| Failure::while_doing(format!("make {}", path.display()), &error))?;
         // The handle leads below what was just laid over it.
         let source = format!("/proc/self/fd/{}", handle.as_raw_fd());
         mount(Some(source.as_str()), path, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
@@ -70,7 +78,8 @@ fn own_sys(place: &Path) -> Result<()> {
     mount(Some(from), &to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
         .map_err(failed("bring /sys/fs/cgroup along"))?;
     umount2("/sys", MntFlags::MNT_DETACH).map_err(failed("unmount the old /sys"))?;
-    mount(Some(&new), "/sys", None::<&str>, MsFlags::MS_MOVE, None::<&str>).map_err(failed("put the new /sys in its place"))?;
+    mount(Some(&new), "/sys", None::<&str>, MsFlags::MS_MOVE, None::<&str>)
+        .map_err(failed("put the new /sys in its place"))?;
     let _ = std::fs::remove_dir(&new);
     Ok(())
 }

@@ -33,9 +33,23 @@ impl Leftovers {
     pub(super) fn is_empty(&self) -> bool {
         self.lines().is_empty()
     }
+    /// How much of what, as in `2 processes, 1 links`.
+    pub(super) fn summary(&self) -> String {
+        let counted = [
+            (self.processes.len(), "processes"),
+            (self.namespaces.len(), "network namespaces"),
+            (self.links.len(), "links"),
+            (self.mounts.len(), "mounts"),
+            (self.cgroups.len(), "cgroups"),
+        ];
+        let told: Vec<String> =
+            counted.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        told.join(", ")
+    }
     /// One line each.
     pub(super) fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.processes.iter().map(|(id, what)| format!("process {} ({what})", id.pid)).collect();
+        let mut lines: Vec<String> =
+            self.processes.iter().map(|(id, what)| format!("process {} ({what})", id.pid)).collect();
         lines.extend(self.namespaces.iter().map(|name| format!("network namespace {name}")));
         lines.extend(self.links.iter().map(|name| format!("link {name}")));
         lines.extend(self.mounts.iter().map(|path| format!("mount {}", path.display())));
@@ -69,8 +83,11 @@ fn processes(layout: &Layout) -> Vec<(ProcessId, String)> {
             && !is_zombie(pid)
         {
             let command = std::fs::read(proc.join("cmdline")).unwrap_or_default();
-            let words: Vec<String> =
-                command.split(|byte| *byte == 0).take(3).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+            let words: Vec<String> = command
+                .split(|byte| *byte == 0)
+                .take(3)
+                .map(|word| String::from_utf8_lossy(word).into_owned())
+                .collect();
             found.push((id, words.join(" ").trim().to_owned()));
         }
     }

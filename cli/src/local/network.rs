@@ -18,7 +18,11 @@ fn ip(arguments: &[&str]) -> Result<String> {
         return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
     }
     let why = String::from_utf8_lossy(&done.stderr).trim().to_owned();
-    Err(Failure::new(format!("'{line}' failed"), why, "are you root? A pool on this machine needs to make network namespaces"))
+    Err(Failure::new(
+        format!("'{line}' failed"),
+        why,
+        "are you root? A pool on this machine needs to make network namespaces",
+    ))
 }
 
 fn json(arguments: &[&str]) -> Result<Vec<Value>> {
@@ -26,7 +30,8 @@ fn json(arguments: &[&str]) -> Result<Vec<Value>> {
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    serde_json::from_str(&text).map_err(|error| Failure::while_doing(format!("read what ip {} says", arguments.join(" ")), &error))
+    serde_json::from_str(&text)
+        .map_err(|error| Failure::while_doing(format!("read what ip {} says", arguments.join(" ")), &error))
 }
 
 fn name_of(link: &Value) -> &str {
@@ -52,12 +57,17 @@ pub(super) fn check_free(layout: &Layout) -> Result<()> {
     }
     for number in layout.numbers() {
         if layout.netns_path(number).exists() {
-            return Err(Failure::new(format!("there is a network namespace {} already", layout.netns(number)), "", down));
+            return Err(Failure::new(
+                format!("there is a network namespace {} already", layout.netns(number)),
+                "",
+                down,
+            ));
         }
     }
     for link in json(&["-json", "-4", "address", "show"])? {
         for address in link.get("addr_info").and_then(Value::as_array).into_iter().flatten() {
-            let local: Option<Ipv4Addr> = address.get("local").and_then(Value::as_str).and_then(|text| text.parse().ok());
+            let local: Option<Ipv4Addr> =
+                address.get("local").and_then(Value::as_str).and_then(|text| text.parse().ok());
             let prefix = address.get("prefixlen").and_then(Value::as_u64).and_then(|bits| u8::try_from(bits).ok());
             if let (Some(local), Some(prefix)) = (local, prefix)
                 && layout.subnet.overlaps(local, prefix)
@@ -80,7 +90,11 @@ pub(super) fn check_free(layout: &Layout) -> Result<()> {
 }
 
 fn taken(layout: &Layout, why: &str) -> Failure {
-    Failure::new(format!("the network {} is in use", layout.subnet), why, "choose another with --subnet, such as 10.85.0.0/24")
+    Failure::new(
+        format!("the network {} is in use", layout.subnet),
+        why,
+        "choose another with --subnet, such as 10.85.0.0/24",
+    )
 }
 
 /// The bridge with the master's address.

@@ -59,7 +59,8 @@ impl Lock {
     pub(super) fn take(dir: &Path) -> Result<Option<Self>> {
         let path = Layout::lock(dir);
         let failed = |error: &dyn std::error::Error| Failure::while_doing(format!("lock {}", path.display()), error);
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(|error| failed(&error))?;
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&path).map_err(|error| failed(&error))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => Ok(Some(Self { _file: file })),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),

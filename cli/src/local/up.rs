@@ -50,7 +50,8 @@ fn prepare(arguments: &Up, global: &Global) -> Result<Layout> {
         Some(identity) => absolute(identity)?,
         None => client::default_identity()?,
     };
-    std::fs::create_dir_all(dir.join("logs")).map_err(|error| Failure::while_doing(format!("make {}", dir.display()), &error))?;
+    std::fs::create_dir_all(dir.join("logs"))
+        .map_err(|error| Failure::while_doing(format!("make {}", dir.display()), &error))?;
     let mut layout = Layout {
         version: 1,
         name: arguments.name.clone(),
@@ -64,7 +65,11 @@ fn prepare(arguments: &Up, global: &Global) -> Result<Layout> {
         if earlier.name != layout.name || earlier.subnet != layout.subnet {
             let why = format!("it is named {} and uses {}", earlier.name, earlier.subnet);
             let what = format!("there is another pool in {}", layout.dir.display());
-            return Err(Failure::new(what, why, "choose another --dir, or take that one away with: mezzo down --purge"));
+            return Err(Failure::new(
+                what,
+                why,
+                "choose another --dir, or take that one away with: mezzo down --purge",
+            ));
         }
         layout.operator_identity = earlier.operator_identity;
         layout.made_netns_mount |= earlier.made_netns_mount;
@@ -73,7 +78,8 @@ fn prepare(arguments: &Up, global: &Global) -> Result<Layout> {
 }
 
 fn already_up(layout: &Layout) -> Failure {
-    let next = format!("look at it with: mezzo agent list; or take it down with: mezzo down --dir {}", layout.dir.display());
+    let next =
+        format!("look at it with: mezzo agent list; or take it down with: mezzo down --dir {}", layout.dir.display());
     Failure::new(format!("the pool in {} is up already", layout.dir.display()), "", next)
 }
 
@@ -81,7 +87,7 @@ fn already_up(layout: &Layout) -> Failure {
 fn check(layout: Layout) -> Result<Layout> {
     let left = Leftovers::find(&layout)?;
     if !left.is_empty() {
-        let why = format!("its supervisor is gone, but there are still:\n  {}", left.lines().join("\n  "));
+        let why = format!("its supervisor is gone, but there are still {}", left.summary());
         let next = format!("take it down first, its state is kept: mezzo down --dir {}", layout.dir.display());
         return Err(Failure::new("a part of the pool is still up", why, next));
     }
@@ -118,7 +124,8 @@ async fn supervise(arguments: &Up, global: &Global, layout: &Layout) -> Result<(
         wait_for_master(&pool, layout).await?;
         for number in layout.numbers() {
             let request = CreateJoinTokenRequest { valid_seconds: 3600 };
-            let token = pool.operator().create_join_token(request).await.map_err(|status| pool.refused(&status))?.into_inner();
+            let token =
+                pool.operator().create_join_token(request).await.map_err(|status| pool.refused(&status))?.into_inner();
             let program = agent_program(arguments, layout, number, token)?;
             programs.spawn(supervise::keep_running(layout.clone(), program, stopped.clone()));
         }
@@ -248,7 +255,10 @@ async fn detach(arguments: &Up, global: &Global, layout: &Layout) -> Result<()> 
     match result {
         Ok(agents) => {
             tell(global, &layout, &agents)?;
-            output::note(&format!("the pool runs in the background; take it down with: mezzo down{}", dir_flag(&layout)));
+            output::note(&format!(
+                "the pool runs in the background; take it down with: mezzo down{}",
+                dir_flag(&layout)
+            ));
             Ok(())
         }
         Err(failure) => {
@@ -291,7 +301,11 @@ fn start_supervisor(arguments: &Up, layout: &Layout, log_path: &Path) -> Result<
 
 fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
-    text.lines().find(|line| line.starts_with("error:")).or_else(|| text.lines().last()).unwrap_or("it said nothing").to_owned()
+    text.lines()
+        .find(|line| line.starts_with("error:"))
+        .or_else(|| text.lines().last())
+        .unwrap_or("it said nothing")
+        .to_owned()
 }
 
 fn dir_flag(layout: &Layout) -> String {
@@ -300,7 +314,8 @@ fn dir_flag(layout: &Layout) -> String {
 
 fn tell(global: &Global, layout: &Layout, agents: &[AgentDescription]) -> Result<()> {
     let is_default: bool = client::default_identity().is_ok_and(|path: PathBuf| path == layout.operator_identity);
-    let identity = if is_default { String::new() } else { format!(" --identity {}", layout.operator_identity.display()) };
+    let identity =
+        if is_default { String::new() } else { format!(" --identity {}", layout.operator_identity.display()) };
     output::note(&format!(
         "pool '{}' is up: master {}, {} agents on bridge {} ({})\n  state and logs: {}\n  operator's identity: {}\n  next: mezzo --master {}{identity} catalog search",
         layout.name,
