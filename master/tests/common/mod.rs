@@ -295,14 +295,29 @@ impl Framework {
             }
         }
     }
+    /// Wants no offers, so that others get them.
+    pub async fn suppress(&mut self) {
+        let call = scheduler::Call {
+            framework_id: Some(mesos::FrameworkId { value: self.id.clone() }),
+            r#type: Some(scheduler::call::Type::Suppress.into()),
+            suppress: Some(scheduler::call::Suppress { roles: Vec::new() }),
+            ..scheduler::Call::default()
+        };
+        let sequence = self.call(Some(call), Vec::new()).await;
+        self.result(sequence).await.expect("suppressed");
+    }
     /// An offer of a named agent.
     pub async fn offer(&mut self, agent: &str) -> mesos::Offer {
-        loop {
-            let offers = self.event(scheduler::event::Type::Offers).await.offers.expect("offers").offers;
-            if let Some(offer) = offers.into_iter().find(|offer| offer.hostname == agent) {
-                return offer;
+        // Heartbeats come all the time: the whole wait has the deadline, not each message.
+        within("an offer", async {
+            loop {
+                let offers = self.event(scheduler::event::Type::Offers).await.offers.expect("offers").offers;
+                if let Some(offer) = offers.into_iter().find(|offer| offer.hostname == agent) {
+                    return offer;
+                }
             }
-        }
+        })
+        .await
     }
 }
 
