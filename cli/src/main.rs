@@ -32,11 +32,9 @@ fn main() -> ExitCode {
         _ => {}
     }
     let arguments = Arguments::parse();
-    let result = match &arguments.noun {
-        // Becomes another program; a second thread could not follow into the namespaces.
-        Noun::Enclose(enclose) => local::enclose::enter(enclose),
-        _ => start(arguments),
-    };
+    // It becomes another program; a second thread could not follow into the namespaces.
+    let result =
+        if let Noun::Enclose(enclose) = &arguments.noun { local::enclose::enter(enclose) } else { start(arguments) };
     match result {
         Ok(code) => code,
         Err(failure) => {
