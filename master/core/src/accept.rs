@@ -189,7 +189,10 @@ impl Master {
                 return Err(Rejected::TooMany { what, count: have + count, limit });
             }
         }
-        if agent.pods.contains_key(&(framework.id().clone(), pod.executor_id.clone())) {
+        let mut tasks = self.ledger.of_framework(framework.id());
+        if tasks.any(|task| task.executor_id == pod.executor_id)
+            || self.ledger.remembers_executor(framework.id(), &pod.executor_id)
+        {
             return Err(Rejected::ExecutorIdUsed { executor_id: pod.executor_id.clone() });
         }
         let mut ids = BTreeSet::new();

@@ -152,9 +152,9 @@ rejections! {
     /// A task id used before.
     TaskIdUsed { task_id: TaskId } = "MST0017",
         "task id {task_id} was used before by this framework", "give every launch a new task id";
-    /// The executor id is in use.
+    /// An executor id used before.
     ExecutorIdUsed { executor_id: model::ExecutorId } = "MST0018",
-        "executor id {executor_id} is in use on this agent", "give every pod a new executor id";
+        "executor id {executor_id} was used before by this framework", "give every pod a new executor id";
     /// A task names another agent.
     WrongAgent { task_id: TaskId, agent_id: AgentId } = "MST0019",
         "task {task_id} names agent {agent_id}, which is not the offers' agent", "name the agent of the offers";

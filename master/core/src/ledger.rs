@@ -1,5 +1,5 @@
 //! The ledger: every task that is not both ended and acknowledged, and the ids of those that were, for a while.
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use model::{
@@ -101,6 +101,9 @@ pub(crate) struct Ledger {
 struct Memory {
     tasks: BTreeMap<TaskId, Remembered>,
     order: VecDeque<TaskId>,
+    /// An agent keeps an ended pod for its logs and takes a launch with the same executor id for a repetition.
+    executors: BTreeSet<ExecutorId>,
+    executor_order: VecDeque<ExecutorId>,
 }
 
 impl Ledger {
@@ -141,7 +144,19 @@ impl Ledger {
         {
             memory.tasks.remove(&oldest);
         }
+        if memory.executors.insert(task.executor_id.clone()) {
+            memory.executor_order.push_back(task.executor_id.clone());
+        }
+        if memory.executor_order.len() > limits::REMEMBERED_TASKS_PER_FRAMEWORK_MAX
+            && let Some(oldest) = memory.executor_order.pop_front()
+        {
+            memory.executors.remove(&oldest);
+        }
         Some(task)
+    }
+    /// Whether a pod that has ended had this executor.
+    pub(crate) fn remembers_executor(&self, framework_id: &FrameworkId, executor_id: &ExecutorId) -> bool {
+        self.remembered.get(framework_id).is_some_and(|memory| memory.executors.contains(executor_id))
     }
     pub(crate) fn remembered(&self, framework_id: &FrameworkId, task_id: &TaskId) -> Option<&Remembered> {
         self.remembered.get(framework_id)?.tasks.get(task_id)

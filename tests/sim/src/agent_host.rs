@@ -92,6 +92,14 @@ impl World {
             self.end_dies(session, false, after);
         }
     }
+    /// The machine is installed anew: nothing of it is left but its name.
+    pub(crate) fn agent_loses_everything(&mut self, agent: usize) {
+        self.agent_dies(agent);
+        let host = &mut self.agents[agent];
+        host.checkpoint = Checkpoint::default();
+        host.executors.clear();
+        host.volumes.clear();
+    }
     pub(crate) fn agent_hears(&mut self, agent: usize, event: Event) -> Result<(), String> {
         let now = self.time();
         let Some(core) = self.agents[agent].core.as_mut() else { return Ok(()) };

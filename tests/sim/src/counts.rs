@@ -15,6 +15,7 @@ pub const FAULTS: &[&str] = &[
     "half-open link",
     "master crash",
     "agent crash",
+    "agent state lost",
     "framework crash",
     "executor crash",
     "stalled disk",
@@ -49,8 +50,8 @@ const ROWS: &[(Option<TaskState>, TaskState)] = {
     ]
 };
 
-/// Rejections that only limits far beyond a small cluster bring about; each has a test of its own beside its code.
-const BEYOND: &[&str] = &["TooMany", "Busy", "StateTooLarge", "NoSubnet", "AgentGone"];
+/// Rejections that only limits far beyond a small cluster, or an operator's last word on an agent or a name, bring about.
+const BEYOND: &[&str] = &["TooMany", "Busy", "StateTooLarge", "NoSubnet", "AgentGone", "Renamed"];
 
 impl Counts {
     pub(crate) fn hit(&mut self, name: impl Into<String>) {

@@ -18,7 +18,7 @@ impl World {
                 let session = sessions[self.rng.index(sessions.len())];
                 let (master_after, peer_after) = (self.rng.between(0, 200), self.rng.between(0, 200));
                 if self.rng.percent(30) {
-                    // One end believes in the link long after the other has gave it up.
+                    // One end believes in the link long after the other gave it up.
                     self.counts.hit("fault: half-open link");
                     self.break_link(session, self.half_open(true), self.half_open(false));
                 } else {
@@ -34,8 +34,13 @@ impl World {
             }
             4 | 5 => {
                 let agent = self.rng.index(self.agents.len());
-                self.counts.hit("fault: agent crash");
-                self.agent_dies(agent);
+                if self.rng.percent(10) {
+                    self.counts.hit("fault: agent state lost");
+                    self.agent_loses_everything(agent);
+                } else {
+                    self.counts.hit("fault: agent crash");
+                    self.agent_dies(agent);
+                }
                 let outage = self.outage(3000);
                 self.after(outage, Happening::AgentStarts { agent });
             }

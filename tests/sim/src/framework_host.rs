@@ -241,6 +241,12 @@ impl World {
                 self.reconcile(framework);
             }
             Said::Event(SchedulerEvent::Offers(offers)) => {
+                let two = offers.len() > 1;
+                if self.faults && two && self.rng.percent(5) {
+                    let offers = offers.iter().map(|offer| offer.id.clone()).collect();
+                    self.call(framework, Call::Accept { offers, operations: Vec::new(), filter: Filter::default() });
+                    return Ok(());
+                }
                 for offer in offers {
                     self.consider(framework, &offer);
                 }
@@ -310,6 +316,10 @@ impl World {
         self.frameworks[framework].known_offer = Some(offer.clone());
         if self.faults && self.rng.percent(3) {
             self.counts.hit("fault: offer left unanswered");
+            return;
+        }
+        if self.faults && self.rng.percent(4) {
+            self.misbehave(framework);
             return;
         }
         let host = &self.frameworks[framework];
@@ -405,9 +415,12 @@ impl World {
             2 => task.head.privileged = true,
             3 => task.head.secrets = vec!["secret/none".to_owned()],
             4 => {
-                let ids: Vec<TaskId> = self.frameworks[framework].tasks.keys().cloned().collect();
-                let index = self.rng.index(ids.len());
-                task.head.task_id = ids[index].clone();
+                // One that this master knows: that a framework uses an id twice over a failover, nobody could tell.
+                let own = self.frameworks[framework].id.as_ref();
+                let known = self.master.tasks.keys().find(|(framework_id, _)| own == Some(framework_id));
+                if let Some((_, task_id)) = known {
+                    task.head.task_id = task_id.clone();
+                }
             }
             5 => {
                 let mut foreign = own;
@@ -430,7 +443,9 @@ impl World {
             10 => offers.clear(),
             11 => {
                 // The executor of something that still runs there, if there is anything.
-                executor = self.master.tasks.values().find(|t| t.agent_id == offer.agent_id).map(|t| t.executor_id.clone());
+                let own = self.frameworks[framework].id.as_ref();
+                let mut there = self.master.tasks.values().filter(|t| t.agent_id == offer.agent_id && own == Some(&t.framework_id));
+                executor = there.next().map(|task| task.executor_id.clone());
             }
             12 => {
                 let (agent_id, uuid) = (AgentId::new("elsewhere").expect("valid"), UpdateId(1));

@@ -266,7 +266,7 @@ impl World {
             Happening::AgentDials { agent, life } => self.agent_dials(agent, life)?,
             Happening::AgentTick { agent, life } => self.agent_ticks(agent, life)?,
             Happening::AgentHears { agent, life, event } => {
-                if self.agents[agent].life == life {
+                if self.agents[agent].life == life && self.is_from_the_living(agent, &event) {
                     self.agent_hears(agent, *event)?;
                 }
             }
@@ -278,6 +278,16 @@ impl World {
             Happening::Fault => self.fault()?,
         }
         Ok(())
+    }
+
+    /// An executor that has died meanwhile says nothing more.
+    fn is_from_the_living(&self, agent: usize, event: &agent_core::Event) -> bool {
+        match event {
+            agent_core::Event::ExecutorAttached { pod_id } | agent_core::Event::Report { pod_id, .. } => {
+                self.agents[agent].executors.contains_key(pod_id)
+            }
+            _ => true,
+        }
     }
 
     fn open_to_peer(&self, session: SessionId) -> Option<&Link> {
