@@ -1,6 +1,6 @@
 //! What runs where and in which order: options and the set of nodes become the specification of a service. What depends
 //! on places (addresses, ports, certificates) is added at launch by `scheduler/render.rs`.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use framework_sdk::spec::{
     DecommissionSpec, DiscoverySpec, Goal, PhaseSpec, PhaseWork, PlacementRule, PlanSpec, PodSpec, PortKind, PortSpec,
@@ -195,13 +195,10 @@ pub fn nodes_of(spec: &ServiceSpec) -> NodeSet {
     spec.pod(NODE).map_or_else(NodeSet::default, |pod| NodeSet { count: pod.count, without: pod.without.clone() })
 }
 
-/// Names of every pod of the control plane.
-pub fn control_plane_pods() -> BTreeSet<&'static str> {
-    BTreeSet::from([ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER])
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn demo(count: u32) -> ServiceSpec {

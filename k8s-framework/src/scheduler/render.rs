@@ -256,3 +256,71 @@ fn port(placement: &Placement, name: &str) -> Result<u16, Refusal> {
 fn not_yet(words: impl Into<String>) -> Refusal {
     Refusal::new("K8S0007", words, "it is tried again")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use framework_sdk::spec::InstanceName;
+    use framework_sdk::view::InstanceView;
+    use kubernetes_core::scale::NodeSet;
+    use model::{AgentId, ExecutorId, RoleName, TaskId};
+
+    use super::*;
+
+    fn placement() -> Placement {
+        let ports = [CLIENT, PEER, HTTPS, DNS_PORT].into_iter().zip(20000u16..).map(|(name, port)| (name.to_owned(), port));
+        Placement {
+            agent_id: AgentId::new("a").expect("an id"),
+            agent_name: "agent-1".to_owned(),
+            address: "192.0.2.7".to_owned(),
+            pod_subnet: "10.100.3.0/24".to_owned(),
+            region: String::new(),
+            zone: String::new(),
+            attributes: BTreeMap::new(),
+            ports: ports.collect(),
+        }
+    }
+
+    fn placed(pod: &str) -> InstanceView {
+        let name = InstanceName::new(pod, 0);
+        InstanceView { name, placement: Some(placement()), tasks: BTreeMap::new(), is_ready: true, is_leaving: false }
+    }
+
+    #[test]
+    fn every_pod_of_the_topology_renders_and_its_files_are_where_its_flags_say() {
+        let options = Options::default();
+        let secrets = Secrets::make(30).expect("made");
+        let view = ServiceView { instances: [ETCD, APISERVER].map(|pod| (InstanceName::new(pod, 0), placed(pod))).into() };
+        let context = Context { cluster: "demo", options: &options, secrets: &secrets, view: &view };
+        let nodes = NodeSet { count: 1, without: Default::default() };
+        let spec = crate::topology::service("demo", &RoleName::new("demo").expect("a role"), &options, &nodes);
+        for pod in spec.pods {
+            let id = |text: &str| TaskId::new(text).expect("an id");
+            let instance = PodInstance {
+                name: InstanceName::new(&pod.name, 0),
+                tasks: pod.tasks.iter().map(|task| (task.name.clone(), id(&task.name))).collect(),
+                executor_id: ExecutorId::new("e").expect("an id"),
+                pod,
+            };
+            let rendered = context.render(&instance, &placement()).expect("complete");
+            for (task, rendered) in rendered.tasks {
+                for argument in rendered.argv.iter().flatten() {
+                    let Some((_, path)) = argument.split_once('=') else { continue };
+                    let is_there = rendered.files.iter().any(|file| file.container_path == path);
+                    assert!(is_there || !path.starts_with(PKI), "{task}: {argument} has no file");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_apiserver_waits_for_etcds_place() {
+        let options = Options::default();
+        let secrets = Secrets::make(30).expect("made");
+        let view = ServiceView::default();
+        let context = Context { cluster: "demo", options: &options, secrets: &secrets, view: &view };
+        let error = context.apiserver(&placement(), [192, 0, 2, 7].into()).expect_err("nothing is placed");
+        assert_eq!(error.message, "no etcd member has a place yet");
+    }
+}

@@ -37,7 +37,7 @@ impl Secrets {
         Ok(secrets)
     }
 
-    fn make(days: u32) -> Result<Self, PkiError> {
+    pub(super) fn make(days: u32) -> Result<Self, PkiError> {
         let mut authorities = BTreeMap::new();
         for one in Authority::ALL {
             authorities.insert(one.stem().to_owned(), authority(one)?);
