@@ -60,10 +60,10 @@ impl Task {
             return None;
         }
         self.status = TaskStatus { uuid: None, ..status.clone() };
-        match status.state {
-            TaskState::Running if self.running.is_none() => self.running = Some(now),
-            state if state.is_terminal() => self.ended = Some(now),
-            _ => {}
+        if status.state == TaskState::Running {
+            self.running.get_or_insert(now);
+        } else if status.state.is_terminal() {
+            self.ended = Some(now);
         }
         Some(from)
     }

@@ -152,7 +152,7 @@ impl Master {
         if std::mem::take(&mut self.wants_allocation) {
             out.push(Command::ScheduleAllocation);
         }
-        if let Some(at) = self.timers.to_tell() {
+        if let Some(at) = self.timers.untold() {
             out.push(Command::SetTimer { at });
         }
     }

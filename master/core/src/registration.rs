@@ -276,21 +276,18 @@ impl Master {
         let missing: Vec<_> = self.agents[id].tasks.difference(seen).cloned().collect();
         for (framework_id, task_id) in missing {
             let task = self.ledger.get(&framework_id, &task_id).expect("an agent's tasks are in the ledger");
-            match task.state() {
-                state if state.is_terminal() => {
-                    // It ended, and the agent has forgotten it before the framework acknowledged: said once more, unreliably.
-                    let status = TaskStatus { uuid: None, ..task.status.clone() };
-                    self.tell_framework(&framework_id, SchedulerEvent::Update(status));
-                    self.remove_task(&framework_id, &task_id);
-                }
-                TaskState::Staging => {
-                    let words = "the launch did not reach the agent";
-                    self.declare(&framework_id, &task_id, TaskState::Dropped, Reason::Reconciliation, words);
-                }
-                _ => {
-                    let words = "its agent is back without it";
-                    self.declare(&framework_id, &task_id, TaskState::Gone, Reason::AgentReregistered, words);
-                }
+            let state = task.state();
+            if state.is_terminal() {
+                // It ended, and the agent has forgotten it before the framework acknowledged: said once more, unreliably.
+                let status = TaskStatus { uuid: None, ..task.status.clone() };
+                self.tell_framework(&framework_id, SchedulerEvent::Update(status));
+                self.remove_task(&framework_id, &task_id);
+            } else if state == TaskState::Staging {
+                let words = "the launch did not reach the agent";
+                self.declare(&framework_id, &task_id, TaskState::Dropped, Reason::Reconciliation, words);
+            } else {
+                let words = "its agent is back without it";
+                self.declare(&framework_id, &task_id, TaskState::Gone, Reason::AgentReregistered, words);
             }
         }
     }
@@ -359,7 +356,10 @@ impl Master {
             AgentState::Disconnected { since } if since + self.config.disconnected_grace <= self.now => {}
             // Set once, at the master's start.
             AgentState::Recovered => {}
-            _ => return,
+            AgentState::Connected { .. }
+            | AgentState::Disconnected { .. }
+            | AgentState::Unreachable { .. }
+            | AgentState::Gone => return,
         }
         self.lose_agent(id, AgentState::Unreachable { since: self.now });
         self.decided(Decision::AgentUnreachable { agent_id: id.clone() });

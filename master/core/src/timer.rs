@@ -44,7 +44,7 @@ impl Timers {
         self.told = None;
     }
     /// The time to tell the shell, if it differs from what it knows.
-    pub(crate) fn to_tell(&mut self) -> Option<Timestamp> {
+    pub(crate) fn untold(&mut self) -> Option<Timestamp> {
         let next = self.queue.first().map(|(at, _)| *at);
         if next.is_none() || next == self.told {
             return None;

@@ -71,7 +71,7 @@ impl World {
 
     fn half_open(&self, master: bool) -> u64 {
         // Decided by the time alone: the generator is in use by the caller.
-        match (master, self.now % 2 == 0) {
+        match (master, self.now.is_multiple_of(2)) {
             (true, true) | (false, false) => 25_000,
             (true, false) | (false, true) => 50,
         }

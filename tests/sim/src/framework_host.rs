@@ -131,11 +131,11 @@ impl World {
         host.sequence += 1;
         let sequence = host.sequence;
         let Some(session) = host.session else { return sequence };
-        let writes = match &call {
+        let mut writes = Vec::new();
+        if matches!(call, Call::Accept { .. }) {
             // The intent rides on the accept.
-            Call::Accept { .. } => vec![StateWrite { key: "intent".to_owned(), value: Some(vec![1]) }],
-            _ => Vec::new(),
-        };
+            writes.push(StateWrite { key: "intent".to_owned(), value: Some(vec![1]) });
+        }
         let event = MasterEvent::FrameworkCalled { session, sequence, call: Some(call), writes, read_state: false };
         self.send_to_master(session, event);
         sequence

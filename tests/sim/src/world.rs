@@ -282,12 +282,10 @@ impl World {
 
     /// An executor that has died meanwhile says nothing more.
     fn is_from_the_living(&self, agent: usize, event: &agent_core::Event) -> bool {
-        match event {
-            agent_core::Event::ExecutorAttached { pod_id } | agent_core::Event::Report { pod_id, .. } => {
-                self.agents[agent].executors.contains_key(pod_id)
-            }
-            _ => true,
+        if let agent_core::Event::ExecutorAttached { pod_id } | agent_core::Event::Report { pod_id, .. } = event {
+            return self.agents[agent].executors.contains_key(pod_id);
         }
+        true
     }
 
     fn open_to_peer(&self, session: SessionId) -> Option<&Link> {
