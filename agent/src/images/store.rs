@@ -94,7 +94,7 @@ impl ImageStore {
         }
         let mut layers = Vec::with_capacity(diff_ids.len());
         for (descriptor, diff_id) in manifest.layers().iter().zip(&diff_ids) {
-            layers.push(self.layer(&name, &descriptor.digest().to_string(), descriptor.size(), diff_id).await?);
+            layers.push(self.layer(&name, descriptor.digest().as_ref(), descriptor.size(), diff_id).await?);
         }
         Ok(Image { configuration, layers })
     }
@@ -125,7 +125,7 @@ impl ImageStore {
                 let problem = format!("has no image for linux/{}", architecture());
                 return Err(ImageError::Document { what: "the index", name: text.to_owned(), problem });
             };
-            bytes = self.manifest_by_digest(name, &descriptor.digest().to_string()).await?;
+            bytes = self.manifest_by_digest(name, descriptor.digest().as_ref()).await?;
         }
         Err(ImageError::Document { what: "the index", name: text.to_owned(), problem: "is nested too deeply".to_owned() })
     }

@@ -99,7 +99,7 @@ fn entries<R: Read>(archive: &mut tar::Archive<R>, root: &Root, target: &Path, l
         if let Some(hidden) = name.strip_prefix(".wh.") {
             make_parent()?;
             // Device 0:0 is overlayfs's whiteout.
-            root.create(parent.join(hidden), &InodeType::CharacterDevice(Permissions::from_mode(0), 0)).map_err(library)?;
+            root.create(parent.join(hidden), &InodeType::CharacterDevice(Permissions::from_mode(0o000), 0)).map_err(library)?;
             continue;
         }
         let kind = entry.header().entry_type();
@@ -111,10 +111,12 @@ fn entries<R: Read>(archive: &mut tar::Archive<R>, root: &Root, target: &Path, l
                 number(entry.header().device_major().map_err(broken)?).into(),
                 number(entry.header().device_minor().map_err(broken)?).into(),
             );
-            let node = match kind {
-                EntryType::Char => InodeType::CharacterDevice(mode, device),
-                EntryType::Block => InodeType::BlockDevice(mode, device),
-                _ => InodeType::Fifo(mode),
+            let node = if kind == EntryType::Char {
+                InodeType::CharacterDevice(mode, device)
+            } else if kind == EntryType::Block {
+                InodeType::BlockDevice(mode, device)
+            } else {
+                InodeType::Fifo(mode)
             };
             root.create(&path, &node).map_err(library)?;
             continue;

@@ -128,7 +128,7 @@ impl Preparation<'_> {
             None => None,
         };
         let config = image.as_ref().map(|image| image.configuration.config().clone().unwrap_or_default());
-        let command = invocation(&info, config.as_ref())
+        let mut command = invocation(&info, config.as_ref())
             .map_err(|problem| self.wrong(problem))?;
         let rootfs = self.mount(image, &place).await?;
         let user = resolve(&rootfs, &command.user).map_err(|problem| self.wrong(problem))?;
@@ -138,6 +138,11 @@ impl Preparation<'_> {
             Box::pin(self.context.artifacts.place(uri, &sandbox))
                 .await
                 .map_err(|source| PrepareError::Artifact { task: self.id(), source })?;
+        }
+
+        // A relative program is an artifact, if there is one of that name; otherwise PATH decides.
+        if !command.argv[0].starts_with('/') && sandbox.join(&command.argv[0]).is_file() {
+            command.argv[0] = format!("{SANDBOX}/{}", command.argv[0]);
         }
 
         let mut tmpfs = extension.tmpfs.clone();

@@ -1,0 +1,308 @@
+//! An agent's life, event by event: what comes out, in what order, and what a restart makes of it.
+use std::collections::BTreeMap;
+
+use agent_core::{Agent, AgentConfig, Checkpoint, Command, Decision, End, Event, PodId, Report, ReportKind, invariants};
+use model::link::{FrameworkRef, FromAgent, ToAgent};
+use model::task::{Pod, Task};
+use model::{
+    AgentId, ExecutorId, FrameworkId, Milli, Principal, Quantities, Reason, Resources, RoleName, Span, TaskHead, TaskId,
+    TaskState, TaskStatus, Timestamp,
+};
+
+/// A core, a disk that is always fast, and a master that listens.
+struct Rig {
+    agent: Agent,
+    disk: Checkpoint,
+    now: Timestamp,
+    out: Vec<Command>,
+    sent: Vec<TaskStatus>,
+}
+
+fn config() -> AgentConfig {
+    AgentConfig {
+        name: "a".to_owned(),
+        address: "10.0.0.1".to_owned(),
+        port: 5051,
+        resources: Quantities { cpus: Milli::units(4), mem: Milli::units(4096), disk: Milli::units(1000), ..Quantities::default() },
+        attributes: BTreeMap::new(),
+        region: String::new(),
+        zone: String::new(),
+        boot_id: "b".to_owned(),
+        software: "0".to_owned(),
+    }
+}
+
+impl Rig {
+    fn start(disk: Checkpoint, now: Timestamp) -> Self {
+        let agent = Agent::new(config(), disk.clone(), 1, now).expect("it starts");
+        let mut rig = Self { agent, disk, now, out: Vec::new(), sent: Vec::new() };
+        rig.step(Event::Tick);
+        rig
+    }
+    fn registered() -> Self {
+        let mut rig = Self::start(Checkpoint::default(), Timestamp(1000));
+        rig.register();
+        rig
+    }
+    fn register(&mut self) {
+        self.step(Event::LinkUp);
+        self.hear(ToAgent::Registered {
+            agent_id: id(),
+            pod_subnet: "10.9.1.0/24".to_owned(),
+            pod_range: "10.9.0.0/16".to_owned(),
+            ping_timeout: Span::seconds(3600),
+        });
+    }
+    fn hear(&mut self, message: ToAgent) {
+        self.step(Event::Master { epoch: 3, message });
+    }
+    /// One event, and the disk's answers to it.
+    fn step(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let mut out = Vec::new();
+            self.agent.step(self.now, event, &mut out);
+            invariants::check(&self.agent).expect("invariants hold");
+            for command in out {
+                #[allow(clippy::wildcard_enum_match_arm)] // the rest is the shell's business
+                match &command {
+                    Command::Checkpoint { batch, writes } => {
+                        writes.iter().for_each(|write| self.disk.apply(write));
+                        events.push(Event::Checkpointed { batch: *batch });
+                    }
+                    Command::Send(FromAgent::Update { status, .. }) => self.sent.push(status.clone()),
+                    _ => self.out.push(command),
+                }
+            }
+        }
+    }
+    fn take(&mut self) -> Vec<Command> {
+        std::mem::take(&mut self.out)
+    }
+    fn launch(&mut self, executor: &str, tasks: &[(&str, i64)]) {
+        self.hear(ToAgent::Launch { framework: framework(), pod: pod(executor, tasks), privileged_allowed: false });
+    }
+    fn acknowledge(&mut self, status: &TaskStatus) {
+        let uuid = status.uuid.expect("it wants to be acknowledged");
+        self.hear(ToAgent::Acknowledge { framework_id: framework().id, task_id: status.task_id.clone(), uuid });
+    }
+    fn acknowledge_all(&mut self) -> Vec<(String, TaskState)> {
+        let mut seen = Vec::new();
+        while !self.sent.is_empty() {
+            for status in std::mem::take(&mut self.sent) {
+                seen.push((status.task_id.to_string(), status.state));
+                self.acknowledge(&status);
+            }
+        }
+        seen
+    }
+    fn run(&mut self, pod_id: &PodId, tasks: &[&str]) {
+        self.step(Event::Prepared { pod_id: pod_id.clone(), failure: None });
+        self.step(Event::ExecutorAttached { pod_id: pod_id.clone() });
+        for (number, task) in (1..).zip(tasks) {
+            self.report(pod_id, number, task, ReportKind::Started { pid: 7 });
+        }
+    }
+    fn report(&mut self, pod_id: &PodId, number: u64, task: &str, kind: ReportKind) {
+        let report = Report { number, task_id: TaskId::new(task).expect("valid"), at: self.now, kind };
+        self.step(Event::Report { pod_id: pod_id.clone(), report });
+    }
+}
+
+fn id() -> AgentId {
+    AgentId::new("m-S1").expect("valid")
+}
+fn framework() -> FrameworkRef {
+    FrameworkRef {
+        id: FrameworkId::new("m-1").expect("valid"),
+        name: "f".to_owned(),
+        role: RoleName::new("r").expect("valid"),
+        principal: Principal::new("framework/f"),
+    }
+}
+fn pod(executor: &str, tasks: &[(&str, i64)]) -> Pod {
+    let task = |(name, cpus): &(&str, i64)| Task {
+        head: TaskHead {
+            task_id: TaskId::new(name).expect("valid"),
+            name: (*name).to_owned(),
+            agent_id: id(),
+            resources: Resources::from(Quantities { cpus: Milli::units(*cpus), ..Quantities::default() }),
+            discovery: None,
+            kill_grace: None,
+            secrets: vec![],
+            privileged: *name == "privileged",
+        },
+        payload: [1, 2].into(),
+    };
+    Pod {
+        executor_id: ExecutorId::new(executor).expect("valid"),
+        executor: [].into(),
+        executor_resources: Resources::default(),
+        tasks: tasks.iter().map(task).collect(),
+    }
+}
+fn ended(code: i32, on_request: bool) -> ReportKind {
+    ReportKind::Ended { end: End::Exit(code), oom_kills: 0, killed_on_request: on_request, why: String::new() }
+}
+fn pod_id() -> PodId {
+    PodId::from_name("0-e")
+}
+
+#[test]
+fn a_pod_ends_with_its_first_container_and_is_forgotten_when_acknowledged() {
+    let mut rig = Rig::registered();
+    rig.launch("e", &[("a", 1), ("b", 1)]);
+    rig.run(&pod_id(), &["a", "b"]);
+    assert_eq!(rig.acknowledge_all().len(), 4);
+    rig.take();
+    rig.report(&pod_id(), 3, "a", ended(1, false));
+    let reason = "its pod ended with task a".to_owned();
+    let b = TaskId::new("b").expect("valid");
+    let kill = Command::Kill { pod_id: pod_id(), task_id: b, grace: None, reason };
+    assert_eq!(rig.take(), [Command::ReportSeen { pod_id: pod_id(), number: 3 }, kill]);
+    rig.report(&pod_id(), 4, "b", ended(0, true));
+    assert_eq!(rig.take(), [Command::ReportSeen { pod_id: pod_id(), number: 4 }, Command::Destroy { pod_id: pod_id() }]);
+    rig.step(Event::PodDestroyed { pod_id: pod_id() });
+    assert_eq!(rig.acknowledge_all(), [("a".to_owned(), TaskState::Failed), ("b".to_owned(), TaskState::Killed)]);
+    assert_eq!(rig.agent.tasks().count(), 0);
+}
+
+#[test]
+fn nothing_acts_before_the_disk_has_it() {
+    let mut rig = Rig::registered();
+    let launch = ToAgent::Launch { framework: framework(), pod: pod("e", &[("a", 1)]), privileged_allowed: false };
+    let mut out = Vec::new();
+    rig.agent.step(rig.now, Event::Master { epoch: 3, message: launch }, &mut out);
+    let [Command::Note(Decision::Admitted { .. }), Command::Checkpoint { batch, .. }] = &out[..] else { panic!("{out:?}") };
+    let batch = *batch;
+    let mut out = Vec::new();
+    rig.agent.step(rig.now, Event::Checkpointed { batch }, &mut out);
+    let [Command::Send(FromAgent::Update { status, .. }), Command::Prepare { .. }] = &out[..] else { panic!("{out:?}") };
+    assert_eq!(status.state, TaskState::Starting);
+}
+
+#[test]
+fn what_does_not_fit_or_is_not_granted_is_refused_in_words() {
+    for (tasks, state, reason, words) in [
+        (vec![("a", 5)], TaskState::Dropped, Reason::InvalidOffers, "this agent lacks cpus 1 unreserved"),
+        (vec![("privileged", 1)], TaskState::Error, Reason::TaskUnauthorized, "asks for privileges"),
+        (vec![("a", 1), ("a", 1)], TaskState::Error, Reason::TaskGroupInvalid, "task a occurs twice"),
+    ] {
+        let mut rig = Rig::registered();
+        rig.launch("e", &tasks);
+        let [update] = &rig.sent[..] else { panic!("{:?}", rig.sent) };
+        assert_eq!((update.state, update.reason), (state, Some(reason)));
+        assert!(update.message.contains(words), "{}", update.message);
+        assert!(!rig.out.iter().any(|command| matches!(command, Command::Prepare { .. })));
+    }
+}
+
+#[test]
+fn a_repeated_launch_and_a_stale_epoch_change_nothing() {
+    let mut rig = Rig::registered();
+    rig.launch("e", &[("a", 1)]);
+    rig.take();
+    rig.launch("e", &[("a", 1)]);
+    assert_eq!(rig.take(), [Command::Note(Decision::LaunchRepeated { pod_id: pod_id() })]);
+    let kill = ToAgent::Kill { framework_id: framework().id, task_id: TaskId::new("a").expect("valid"), grace: None };
+    rig.step(Event::Master { epoch: 2, message: kill });
+    assert_eq!(rig.take(), [Command::Note(Decision::StaleEpoch { epoch: 2, seen: 3 }), Command::CloseLink]);
+}
+
+#[test]
+fn an_update_is_repeated_until_acknowledged_and_the_next_one_waits() {
+    let mut rig = Rig::registered();
+    rig.launch("e", &[("a", 1)]);
+    rig.run(&pod_id(), &["a"]);
+    let first = rig.sent.clone();
+    assert_eq!(first.len(), 1, "Running waits for Starting");
+    for pause in [10, 20, 40] {
+        rig.now = rig.now + Span::seconds(pause);
+        rig.step(Event::Tick);
+    }
+    assert_eq!(rig.sent.len(), 4);
+    assert!(rig.sent.iter().all(|status| status == &first[0]));
+    rig.sent.clear();
+    rig.acknowledge(&first[0]);
+    assert_eq!(rig.sent[0].state, TaskState::Running);
+    rig.acknowledge(&first[0]);
+    assert_eq!(rig.sent.len(), 1, "an old receipt is no receipt");
+}
+
+#[test]
+fn a_kill_before_the_start_removes_the_pod_unstarted() {
+    let mut rig = Rig::registered();
+    rig.launch("e", &[("a", 1)]);
+    let kill = || ToAgent::Kill { framework_id: framework().id, task_id: TaskId::new("a").expect("valid"), grace: None };
+    rig.hear(kill());
+    assert!(rig.take().ends_with(&[Command::Destroy { pod_id: pod_id() }]));
+    // A preparation that ends all the same starts nothing.
+    rig.step(Event::Prepared { pod_id: pod_id(), failure: None });
+    assert_eq!(rig.take(), []);
+    rig.step(Event::PodDestroyed { pod_id: pod_id() });
+    assert_eq!(rig.acknowledge_all().last(), Some(&("a".to_owned(), TaskState::Killed)));
+}
+
+#[test]
+fn a_new_agent_finds_what_the_old_one_left() {
+    let mut rig = Rig::registered();
+    rig.launch("e", &[("a", 1)]);
+    rig.launch("f", &[("b", 1)]);
+    rig.run(&pod_id(), &["a"]);
+    let (disk, now) = (rig.disk.clone(), rig.now);
+    let mut rig = Rig::start(disk, now);
+    let found = rig.take();
+    assert!(found.contains(&Command::Attach { pod_id: pod_id() }), "{found:?}");
+    assert!(found.iter().any(|command| matches!(command, Command::Prepare { launch } if launch.pod_id.as_str() == "1-f")));
+    rig.register();
+    rig.step(Event::ExecutorAttached { pod_id: pod_id() });
+    // The executor repeats what it does not know to be seen.
+    rig.report(&pod_id(), 1, "a", ReportKind::Started { pid: 7 });
+    rig.report(&pod_id(), 2, "a", ended(0, false));
+    rig.step(Event::PodDestroyed { pod_id: pod_id() });
+    let seen: Vec<_> = rig.acknowledge_all().into_iter().filter(|(task, _)| task == "a").map(|(_, state)| state).collect();
+    assert_eq!(seen, [TaskState::Starting, TaskState::Running, TaskState::Finished]);
+}
+
+#[test]
+fn a_lost_executor_fails_its_tasks_only_when_nothing_of_them_is_left() {
+    let mut rig = Rig::registered();
+    rig.launch("e", &[("a", 1)]);
+    rig.run(&pod_id(), &["a"]);
+    rig.acknowledge_all();
+    rig.step(Event::ExecutorGone { pod_id: pod_id(), why: "killed".to_owned() });
+    assert_eq!(rig.sent, [], "its container may still run");
+    rig.step(Event::PodDestroyed { pod_id: pod_id() });
+    let [update] = &rig.sent[..] else { panic!("{:?}", rig.sent) };
+    assert_eq!((update.state, update.reason), (TaskState::Failed, Some(Reason::ExecutorTerminated)));
+}
+
+#[test]
+fn a_shut_down_framework_is_killed_and_said_once() {
+    let mut rig = Rig::registered();
+    rig.launch("e", &[("a", 1)]);
+    rig.run(&pod_id(), &["a"]);
+    rig.sent.clear();
+    rig.hear(ToAgent::ShutdownFramework { framework_id: framework().id });
+    assert!(rig.take().iter().any(|command| matches!(command, Command::Kill { .. })));
+    rig.report(&pod_id(), 2, "a", ended(0, true));
+    let [update] = &rig.sent[..] else { panic!("{:?}", rig.sent) };
+    assert_eq!((update.state, update.uuid), (TaskState::Killed, None));
+    rig.step(Event::PodDestroyed { pod_id: pod_id() });
+    assert_eq!(rig.agent.tasks().count(), 0);
+}
+
+#[test]
+fn sandboxes_are_kept_for_a_day_and_then_forgotten() {
+    let mut rig = Rig::registered();
+    rig.launch("e", &[("a", 1)]);
+    rig.run(&pod_id(), &["a"]);
+    rig.report(&pod_id(), 2, "a", ended(0, false));
+    rig.step(Event::PodDestroyed { pod_id: pod_id() });
+    rig.acknowledge_all();
+    rig.take();
+    rig.now = rig.now + Span::seconds(24 * 3600);
+    rig.step(Event::Tick);
+    assert!(rig.take().contains(&Command::RemoveSandbox { pod_id: pod_id() }));
+    assert_eq!(rig.disk.pods.len(), 0);
+}
