@@ -76,7 +76,8 @@ impl Store {
         let failed = |source| CheckpointError::Read { path: self.pods.clone(), source };
         for entry in fs::read_dir(&self.pods).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            let Some(name) = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(LAUNCH)) else {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(LAUNCH))
+            else {
                 continue;
             };
             let Some(launch) = read::<LaunchRecord>(&path)? else { continue };

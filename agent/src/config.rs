@@ -86,7 +86,8 @@ impl AgentConfig {
             return Err(ConfigError::Name(self.name.clone()));
         }
         let text = self.state_dir.to_string_lossy();
-        if !self.state_dir.is_absolute() || text.contains(|c: char| matches!(c, ':' | ',' | '\\') || c.is_whitespace()) {
+        if !self.state_dir.is_absolute() || text.contains(|c: char| matches!(c, ':' | ',' | '\\') || c.is_whitespace())
+        {
             return Err(ConfigError::StateDir(self.state_dir.clone()));
         }
         self.master.parse().map_err(|_| ConfigError::Master(self.master.clone()))
@@ -198,7 +199,8 @@ mod tests {
         let (found, named) = parse_resources("cpus:1.5; mem:6144;ports:[20000-20009, 31000];fpga:2").expect("valid");
         assert_eq!(found.to_string(), "cpus 1.5; mem 6144 MiB; fpga 2; ports 20000-20009,31000");
         assert_eq!(named, ["cpus", "mem", "ports", "fpga"]);
-        for bad in ["cpus", "cpus:-1", "cpus:1.2345", "ports:[0-5]", "ports:[9-5]", "ports:1-2", "mem:1;mem:2", "mem:x"] {
+        for bad in ["cpus", "cpus:-1", "cpus:1.2345", "ports:[0-5]", "ports:[9-5]", "ports:1-2", "mem:1;mem:2", "mem:x"]
+        {
             assert!(parse_resources(bad).is_err(), "{bad}");
         }
     }

@@ -88,7 +88,9 @@ pub async fn run_until(config: AgentConfig, stop: impl Future<Output = ()>) -> R
         let path = path.to_owned();
         move |source| AgentError::Directory { path, source }
     };
-    let images = ImageStore::open(&images_dir, Registries::new(http()?)).map_err(std::io::Error::other).map_err(broken(&images_dir))?;
+    let images = ImageStore::open(&images_dir, Registries::new(http()?))
+        .map_err(std::io::Error::other)
+        .map_err(broken(&images_dir))?;
     let artifacts_dir = config.state_dir.join("artifacts");
     let artifacts = ArtifactStore::open(&artifacts_dir, http()?).map_err(broken(&artifacts_dir))?;
     let (sender, events) = mpsc::channel(limits::INBOX_MAX);

@@ -22,7 +22,8 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("mezzo_agent");
         let (batches, registered, pods_running, pods_preparing, sandboxes, tasks) = Default::default();
-        let metrics = Self { registry: Registry::default(), batches, registered, pods_running, pods_preparing, sandboxes, tasks };
+        let metrics =
+            Self { registry: Registry::default(), batches, registered, pods_running, pods_preparing, sandboxes, tasks };
         registry.register("checkpoint_batches", "Batches of checkpoints", metrics.batches.clone());
         registry.register("registered", "Whether the master knows this agent now", metrics.registered.clone());
         registry.register("pods_running", "Pods with an executor", metrics.pods_running.clone());

@@ -10,8 +10,8 @@ use tracing::{debug, info, warn};
 
 use crate::checkpoint::Store;
 use crate::error::AgentError;
-use crate::link::Link;
 use crate::limits;
+use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::pods::{self, Context, PodCommand};
 use crate::routes::Routes;
@@ -101,7 +101,8 @@ impl Hands {
         match command {
             Command::Connect { after } => {
                 let Span(after) = after;
-                let link = Link::connect(self.channel.clone(), Duration::from_millis(after), self.context.events.clone());
+                let link =
+                    Link::connect(self.channel.clone(), Duration::from_millis(after), self.context.events.clone());
                 self.link = Some(link);
             }
             Command::CloseLink => {
@@ -124,7 +125,9 @@ impl Hands {
             }
             Command::Start { pod_id } => self.pod(&pod_id, PodCommand::Start),
             Command::Attach { pod_id } => self.pod(&pod_id, PodCommand::Attach),
-            Command::Kill { pod_id, task_id, grace, reason } => self.pod(&pod_id, PodCommand::Kill { task_id, grace, reason }),
+            Command::Kill { pod_id, task_id, grace, reason } => {
+                self.pod(&pod_id, PodCommand::Kill { task_id, grace, reason })
+            }
             Command::ReportSeen { pod_id, number } => self.pod(&pod_id, PodCommand::ReportSeen(number)),
             Command::Destroy { pod_id } => self.pod(&pod_id, PodCommand::Destroy),
             Command::RemoveSandbox { pod_id } => {
@@ -152,7 +155,10 @@ impl Hands {
 
 /// Batches are written by a thread of their own: as many at once as have gathered, one directory sync for all. The
 /// future completes only if writing failed.
-fn writer(store: Arc<Store>, events: mpsc::Sender<Event>) -> (std::sync::mpsc::Sender<Batches>, impl Future<Output = AgentError>) {
+fn writer(
+    store: Arc<Store>,
+    events: mpsc::Sender<Event>,
+) -> (std::sync::mpsc::Sender<Batches>, impl Future<Output = AgentError>) {
     let (sender, batches) = std::sync::mpsc::channel::<Batches>();
     let thread = tokio::task::spawn_blocking(move || {
         while let Ok((mut newest, mut writes)) = batches.recv() {
@@ -178,7 +184,9 @@ fn writer(store: Arc<Store>, events: mpsc::Sender<Event>) -> (std::sync::mpsc::S
 }
 
 /// Volumes are made and destroyed one generation after the other; a failure is tried again until it helps.
-fn volume_task(context: Arc<Context>) -> (mpsc::UnboundedSender<(u64, BTreeSet<VolumeKey>)>, tokio::task::JoinHandle<()>) {
+fn volume_task(
+    context: Arc<Context>,
+) -> (mpsc::UnboundedSender<(u64, BTreeSet<VolumeKey>)>, tokio::task::JoinHandle<()>) {
     let (sender, mut wanted) = mpsc::unbounded_channel::<(u64, BTreeSet<VolumeKey>)>();
     let task = tokio::spawn(async move {
         while let Some((generation, volumes)) = wanted.recv().await {
@@ -205,10 +213,17 @@ fn note(decision: &Decision) {
     match decision {
         Decision::Registered => info!("registered with the master"),
         Decision::RefusedByMaster(refusal) => {
-            warn!(code = refusal.code, message = refusal.message, next_step = refusal.next_step, "the master refuses this agent");
+            warn!(
+                code = refusal.code,
+                message = refusal.message,
+                next_step = refusal.next_step,
+                "the master refuses this agent"
+            );
         }
         Decision::StaleEpoch { epoch, seen } => warn!(epoch, seen, "a deposed master speaks, not obeyed"),
-        Decision::WrongAgentId { given, own } => warn!(given, own, "the master takes this agent for another, not obeyed"),
+        Decision::WrongAgentId { given, own } => {
+            warn!(given, own, "the master takes this agent for another, not obeyed")
+        }
         Decision::MasterSilent => info!("the master is silent, connecting anew"),
         Decision::Admitted { pod_id, framework_id } => info!(%pod_id, %framework_id, "pod admitted"),
         Decision::LaunchRefused { framework_id, refusal } => {

@@ -73,7 +73,10 @@ impl wire::agent_operator_server::AgentOperator for Operators {
         Ok(Response::new(Box::pin(stream)))
     }
 
-    async fn preflight(&self, request: Request<wire::PreflightRequest>) -> Result<Response<wire::PreflightReport>, Status> {
+    async fn preflight(
+        &self,
+        request: Request<wire::PreflightRequest>,
+    ) -> Result<Response<wire::PreflightReport>, Status> {
         Self::allowed(&request)?;
         let state_dir = self.context.state_dir.clone();
         let report = tokio::task::spawn_blocking(move || crate::preflight::preflight(&state_dir))

@@ -191,7 +191,9 @@ fn clean(dir: &Path, cgroup: &str) -> Result<(), String> {
     ::executor::cleanup_pod(dir).map_err(|error| daemon::error::chain(&error))?;
     ::executor::kill_pod_cgroups(cgroup).map_err(|error| daemon::error::chain(&error))?;
     match std::fs::remove_dir_all(dir.join("containers")) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!("remove containers of {}: {error}", dir.display())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("remove containers of {}: {error}", dir.display()))
+        }
         Ok(()) | Err(_) => Ok(()),
     }
 }

@@ -28,10 +28,21 @@ pub fn preflight(state_dir: &Path) -> PreflightReport {
     let seccomp = read("/proc/sys/kernel/seccomp/actions_avail").contains("errno");
     let found = if seccomp { "yes" } else { "no" }.to_owned();
     check("system call filters", seccomp, found, "use a kernel with CONFIG_SECCOMP_FILTER");
-    let free = nix::sys::statvfs::statvfs(state_dir).map_or(0, |stat| (stat.blocks_available() * stat.fragment_size()) >> 20);
-    check("free disk", free >= 2048, format!("{free} MiB at {}", state_dir.display()), "free at least 2 GiB for images and sandboxes");
+    let free =
+        nix::sys::statvfs::statvfs(state_dir).map_or(0, |stat| (stat.blocks_available() * stat.fragment_size()) >> 20);
+    check(
+        "free disk",
+        free >= 2048,
+        format!("{free} MiB at {}", state_dir.display()),
+        "free at least 2 GiB for images and sandboxes",
+    );
     let forward = read("/proc/sys/net/ipv4/ip_forward");
     let writable = root && Path::new("/proc/sys/net/ipv4/ip_forward").exists();
-    check("forwarding", forward.trim() == "1" || writable, format!("ip_forward={}", forward.trim()), "allow net.ipv4.ip_forward=1");
+    check(
+        "forwarding",
+        forward.trim() == "1" || writable,
+        format!("ip_forward={}", forward.trim()),
+        "allow net.ipv4.ip_forward=1",
+    );
     PreflightReport { checks }
 }

@@ -81,7 +81,8 @@ fn parse(cidr: &str) -> Option<Subnet> {
 
 /// Makes our routes exactly these.
 async fn apply(wanted: &BTreeMap<Subnet, Ipv4Addr>) -> Result<(), rtnetlink::Error> {
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| rtnetlink::Error::NamespaceError(error.to_string()))?;
+    let (connection, handle, _) =
+        rtnetlink::new_connection().map_err(|error| rtnetlink::Error::NamespaceError(error.to_string()))?;
     let driver = tokio::spawn(connection);
     let result = apply_with(&handle, wanted).await;
     driver.abort();

@@ -22,7 +22,8 @@ fn add(task: &mut mesos::TaskInfo, volume: mesos::Volume) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_runs_logs_and_says_its_exit_code() {
     let mut world = World::start("run").await;
-    let script = "echo out $FROM_IMAGE $MEZZO_TASK_ID $MEZZO_ADDRESS; echo err >&2; echo file > $MEZZO_SANDBOX/made; exit 7";
+    let script =
+        "echo out $FROM_IMAGE $MEZZO_TASK_ID $MEZZO_ADDRESS; echo err >&2; echo file > $MEZZO_SANDBOX/made; exit 7";
     world.launch("p1", &[world.task("t1", script)]).await;
     let end = world.ended("t1").await;
     assert_eq!((end.state, end.message.as_str()), (TaskState::Failed, "exited with 7"));
@@ -67,7 +68,11 @@ async fn an_unprivileged_task_is_confined_and_its_secret_is_its_own() {
     assert!(log.contains("resolv"), "{log}");
     world.wait_until_clean();
     // The value is nowhere on the disk.
-    let found = std::process::Command::new("grep").args(["-rl", "very secret"]).arg(world.state_dir()).output().expect("grep runs");
+    let found = std::process::Command::new("grep")
+        .args(["-rl", "very secret"])
+        .arg(world.state_dir())
+        .output()
+        .expect("grep runs");
     let found = String::from_utf8_lossy(&found.stdout).into_owned();
     assert!(found.lines().all(|path| path.ends_with("/stdout")), "{found}");
 }
@@ -92,12 +97,16 @@ async fn a_kill_gives_grace_and_then_none() {
     assert!(polite.message.contains("exited with 3"), "{}", polite.message);
     assert!(stubborn.message.contains("signal 9"), "{}", stubborn.message);
     assert_eq!(world.log("polite", "stdout").await, "ready\nbye\n");
-    assert_eq!(world.states("polite"), [TaskState::Starting, TaskState::Running, TaskState::Killing, TaskState::Killed]);
+    assert_eq!(
+        world.states("polite"),
+        [TaskState::Starting, TaskState::Running, TaskState::Killing, TaskState::Killed]
+    );
     world.wait_until_clean();
 }
 
 async fn wait_for_log(world: &World, task: &str, word: &str) {
-    let request = wire::ReadLogRequest { task_id: task.to_owned(), stream: "stdout".to_owned(), follow: true, tail_bytes: 0 };
+    let request =
+        wire::ReadLogRequest { task_id: task.to_owned(), stream: "stdout".to_owned(), follow: true, tail_bytes: 0 };
     let mut chunks = world.operator().read_log(request).await.expect("read").into_inner();
     let mut text = String::new();
     while !text.contains(word) {
@@ -111,7 +120,12 @@ async fn a_task_that_outgrows_its_memory_is_told_why() {
     let mut world = World::start("memory").await;
     world.launch("p1", &[world.task("t1", "tail /dev/zero")]).await;
     let end = world.ended("t1").await;
-    assert_eq!((end.state, end.reason), (TaskState::Failed, Some(Reason::ContainerLimitationMemory)), "{}", end.message);
+    assert_eq!(
+        (end.state, end.reason),
+        (TaskState::Failed, Some(Reason::ContainerLimitationMemory)),
+        "{}",
+        end.message
+    );
     world.wait_until_clean();
 }
 
@@ -119,17 +133,24 @@ async fn a_task_that_outgrows_its_memory_is_told_why() {
 async fn containers_of_a_pod_share_a_volume_and_end_together() {
     let mut world = World::start("pod").await;
     let shared = || {
-        volume("/shared", mesos::volume::Source {
-            r#type: Some(mesos::volume::source::Type::SandboxPath.into()),
-            sandbox_path: Some(mesos::volume::source::SandboxPath {
-                r#type: Some(mesos::volume::source::sandbox_path::Type::Parent.into()),
-                path: "common".to_owned(),
-            }),
-            ..mesos::volume::Source::default()
-        })
+        volume(
+            "/shared",
+            mesos::volume::Source {
+                r#type: Some(mesos::volume::source::Type::SandboxPath.into()),
+                sandbox_path: Some(mesos::volume::source::SandboxPath {
+                    r#type: Some(mesos::volume::source::sandbox_path::Type::Parent.into()),
+                    path: "common".to_owned(),
+                }),
+                ..mesos::volume::Source::default()
+            },
+        )
     };
-    let mut writer = world.task("writer", "echo hello > /shared/word; while ! test -e /shared/seen; do sleep 0.05; done; exit 4");
-    let mut reader = world.task("reader", "while ! test -s /shared/word; do sleep 0.05; done; cat /shared/word; echo > /shared/seen; exec sleep 1000");
+    let mut writer =
+        world.task("writer", "echo hello > /shared/word; while ! test -e /shared/seen; do sleep 0.05; done; exit 4");
+    let mut reader = world.task(
+        "reader",
+        "while ! test -s /shared/word; do sleep 0.05; done; cat /shared/word; echo > /shared/seen; exec sleep 1000",
+    );
     add(&mut writer, shared());
     add(&mut reader, shared());
     reader.command.as_mut().expect("a command").user = Some("root".to_owned());
@@ -144,7 +165,9 @@ async fn containers_of_a_pod_share_a_volume_and_end_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_the_agent_changes_nothing_for_its_tasks() {
     let mut world = World::start("reattach").await;
-    world.launch("p1", &[world.task("stays", "echo $$; while ! test -e $MEZZO_SANDBOX/go; do sleep 0.05; done; exit 5")]).await;
+    world
+        .launch("p1", &[world.task("stays", "echo $$; while ! test -e $MEZZO_SANDBOX/go; do sleep 0.05; done; exit 5")])
+        .await;
     world.launch("p2", &[world.task("ends", "while ! test -e $MEZZO_SANDBOX/go; do sleep 0.05; done; exit 6")]).await;
     world.running("stays").await;
     world.running("ends").await;
@@ -253,14 +276,20 @@ async fn a_privileged_task_may_mount_and_has_devices() {
         ..wire::TaskExtension::default()
     };
     task.mezzo = Some(extension);
-    add(&mut task, volume("/data", mesos::volume::Source {
-        r#type: Some(mesos::volume::source::Type::SandboxPath.into()),
-        sandbox_path: Some(mesos::volume::source::SandboxPath {
-            r#type: Some(mesos::volume::source::sandbox_path::Type::Self_.into()),
-            path: "data".to_owned(),
-        }),
-        ..mesos::volume::Source::default()
-    }));
+    add(
+        &mut task,
+        volume(
+            "/data",
+            mesos::volume::Source {
+                r#type: Some(mesos::volume::source::Type::SandboxPath.into()),
+                sandbox_path: Some(mesos::volume::source::SandboxPath {
+                    r#type: Some(mesos::volume::source::sandbox_path::Type::Self_.into()),
+                    path: "data".to_owned(),
+                }),
+                ..mesos::volume::Source::default()
+            },
+        ),
+    );
     world.launch("p1", &[task]).await;
     let end = world.ended("t1").await;
     let log = world.log("t1", "stdout").await;
@@ -272,7 +301,8 @@ async fn a_privileged_task_may_mount_and_has_devices() {
 async fn a_pod_that_cannot_be_prepared_says_why() {
     let mut world = World::start("unprepared").await;
     let mut task = world.task("t1", "true");
-    let container = task.container.as_mut().and_then(|c| c.mesos.as_mut()).and_then(|m| m.image.as_mut()).expect("an image");
+    let container =
+        task.container.as_mut().and_then(|c| c.mesos.as_mut()).and_then(|m| m.image.as_mut()).expect("an image");
     container.docker = Some(mesos::image::Docker { name: "oci:/nowhere:1".to_owned(), config: None });
     world.launch("p1", &[task]).await;
     let end = world.ended("t1").await;

@@ -66,8 +66,7 @@ impl Dialer {
         if !address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
             return Err(TlsError::Address(address.to_owned()));
         }
-        let server_name =
-            ServerName::try_from(name.to_owned()).map_err(|_| TlsError::ServerName(name.to_owned()))?;
+        let server_name = ServerName::try_from(name.to_owned()).map_err(|_| TlsError::ServerName(name.to_owned()))?;
         let connector = TlsConnector::from(Arc::new(config));
         Ok(Self { address: address.to_owned(), name: name.to_owned(), server_name, connector })
     }

@@ -114,10 +114,11 @@ impl HttpClient {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let uri = Uri::builder().scheme("http").authority(self.name.as_str()).path_and_query(path.as_str()).build();
         *request.uri_mut() = uri.map_err(|source| HttpError::Malformed { path: path.clone(), source })?;
-        self.client
-            .request(request)
-            .await
-            .map_err(|source| HttpError::Send { address: self.address.clone(), path, source })
+        self.client.request(request).await.map_err(|source| HttpError::Send {
+            address: self.address.clone(),
+            path,
+            source,
+        })
     }
     /// Sends and reads the whole answer of at most `limit` bytes.
     ///

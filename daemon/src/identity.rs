@@ -241,8 +241,7 @@ impl CertificateAuthority {
     pub fn issue(&self, request: &CertificateRequest) -> Result<Identity, IdentityError> {
         let failed = |source| IdentityError::Make { principal: request.principal.to_string(), source };
         let key = KeyPair::generate().map_err(failed)?;
-        let cert_pem =
-            leaf(request).and_then(|params| params.signed_by(&key, &self.issuer)).map_err(failed)?.pem();
+        let cert_pem = leaf(request).and_then(|params| params.signed_by(&key, &self.issuer)).map_err(failed)?.pem();
         Ok(Identity { ca_pem: self.ca_pem.clone(), cert_pem, key_pem: key.serialize_pem() })
     }
     /// Certifies the key of a signing request; nothing else of it is believed.
@@ -295,8 +294,7 @@ fn make_dir(dir: &Path) -> Result<(), IdentityError> {
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), IdentityError> {
     let temporary = path.with_extension("tmp");
     let result = (|| {
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&temporary, path)

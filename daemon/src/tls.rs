@@ -51,9 +51,7 @@ fn provider() -> Arc<CryptoProvider> {
 fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     match all {
-        Ok(list) if list.is_empty() => {
-            Err(TlsError::Pem { what, source: rustls_pki_types::pem::Error::NoItemsFound })
-        }
+        Ok(list) if list.is_empty() => Err(TlsError::Pem { what, source: rustls_pki_types::pem::Error::NoItemsFound }),
         other => other.map_err(|source| TlsError::Pem { what, source }),
     }
 }

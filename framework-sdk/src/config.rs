@@ -86,7 +86,8 @@ impl Config {
         let options = match std::env::var_os("MEZZO_OPTIONS").filter(|v| !v.is_empty()) {
             Some(path) => {
                 let path = PathBuf::from(path);
-                let text = std::fs::read(&path).map_err(|source| ConfigError::ReadOptions { path: path.clone(), source })?;
+                let text =
+                    std::fs::read(&path).map_err(|source| ConfigError::ReadOptions { path: path.clone(), source })?;
                 serde_json::from_slice(&text).map_err(|source| ConfigError::ParseOptions { path, source })?
             }
             None => serde_json::Value::Object(serde_json::Map::new()),

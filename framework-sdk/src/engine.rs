@@ -106,12 +106,21 @@ impl<F: Framework> Engine<F> {
         SessionEnd::Lost { was_subscribed, why }
     }
 
-    async fn try_session(&mut self, channel: Channel, was_subscribed: &mut bool) -> Result<std::convert::Infallible, Lost> {
+    async fn try_session(
+        &mut self,
+        channel: Channel,
+        was_subscribed: &mut bool,
+    ) -> Result<std::convert::Infallible, Lost> {
         let (calls, outgoing) = mpsc::channel(limits::CALLS_MAX);
         let subscribe = Call::Subscribe { info: self.info.clone(), suppressed: std::collections::BTreeSet::new() };
         let subscribe = convert::call::to_wire(&subscribe, None).map_err(|error| Lost(error.to_string()))?;
-        let first =
-            FrameworkCall { version: LINK_VERSION, sequence: 1, call: Some(subscribe), writes: Vec::new(), read_state: true };
+        let first = FrameworkCall {
+            version: LINK_VERSION,
+            sequence: 1,
+            call: Some(subscribe),
+            writes: Vec::new(),
+            read_state: true,
+        };
         calls.try_send(first).map_err(|_| Lost("the call queue is closed".to_owned()))?;
         let opened = async {
             let mut client = FrameworksClient::new(channel).max_decoding_message_size(64 * 1024 * 1024);
@@ -148,8 +157,11 @@ impl<F: Framework> Engine<F> {
         let snapshot = records::snapshot(&entries).map_err(|error| Lost(daemon::error::chain(&error)))?;
         info!(%framework_id, entries = entries.len(), "subscribed");
         *self.handle.state.entries.write().expect("no holder of the lock panics") = entries;
-        let owner =
-            Owner { framework: self.info.name.clone(), principal: self.info.principal.clone(), role: self.role.clone() };
+        let owner = Owner {
+            framework: self.info.name.clone(),
+            principal: self.info.principal.clone(),
+            role: self.role.clone(),
+        };
         let (news, mut heard) = mpsc::channel(limits::NEWS_MAX);
         let is_uninstalling = snapshot.meta.uninstalling;
         let mut session = Session {
@@ -169,7 +181,8 @@ impl<F: Framework> Engine<F> {
             session.ask_target(Duration::ZERO);
         }
         loop {
-            let tick = session.core.wake_at().map_or(Duration::from_secs(3600), |at| Duration::from_millis(at.since(now()).0));
+            let tick =
+                session.core.wake_at().map_or(Duration::from_secs(3600), |at| Duration::from_millis(at.since(now()).0));
             tokio::select! {
                 message = stream.message() => {
                     let message = message.map_err(|status| Lost(words(&status)))?;
@@ -209,7 +222,8 @@ impl<F: Framework> Session<'_, F> {
             .transpose()
             .map_err(|error| Lost(format!("a call cannot be sent: {error}")))?;
         // The master takes so many writes with one call; the call itself goes with the last.
-        let mut writes = writes.into_iter().map(|(key, value)| StateWrite { key, value: value.map(Into::into) }).collect::<Vec<_>>();
+        let mut writes =
+            writes.into_iter().map(|(key, value)| StateWrite { key, value: value.map(Into::into) }).collect::<Vec<_>>();
         while writes.len() > limits::WRITES_PER_CALL_MAX {
             let rest = writes.split_off(limits::WRITES_PER_CALL_MAX);
             let part = std::mem::replace(&mut writes, rest);
@@ -420,7 +434,11 @@ impl<F: Framework> Session<'_, F> {
         }
         if units.is_empty() {
             let refuse = Filter { refuse: Span(0) };
-            self.call(Some(&Call::Decline { offers: launch.offers, filter: refuse }), Vec::new(), Pending::Other("decline"))?;
+            self.call(
+                Some(&Call::Decline { offers: launch.offers, filter: refuse }),
+                Vec::new(),
+                Pending::Other("decline"),
+            )?;
             let outcome = LaunchOutcome { launch: launch.launch, failed: unrendered, is_uncertain: false };
             return self.step(Event::Launched(outcome));
         }
@@ -479,7 +497,10 @@ impl<F: Framework> Session<'_, F> {
                 let mut is_uncertain = false;
                 if let Some(refusal) = refusal {
                     warn!(launch, code = refusal.code, field = refusal.field, why = refusal.message, "launch refused");
-                    let index = refusal.field.strip_prefix("operations[").and_then(|rest| rest.split(']').next()?.parse::<usize>().ok());
+                    let index = refusal
+                        .field
+                        .strip_prefix("operations[")
+                        .and_then(|rest| rest.split(']').next()?.parse::<usize>().ok());
                     for (unit, range) in units {
                         // The refusal names one operation; without a name nothing was done.
                         if index.is_none_or(|index| range.contains(&index)) {
@@ -530,7 +551,9 @@ impl<F: Framework> Session<'_, F> {
             Request::RestartPod { instance, reply } => {
                 (self.core.restart_pod(now, &instance, false, &mut commands), reply)
             }
-            Request::ReplacePod { instance, reply } => (self.core.restart_pod(now, &instance, true, &mut commands), reply),
+            Request::ReplacePod { instance, reply } => {
+                (self.core.restart_pod(now, &instance, true, &mut commands), reply)
+            }
             Request::Uninstall { reply } => {
                 self.core.uninstall(now, &mut commands);
                 (Ok(()), reply)
@@ -552,13 +575,23 @@ impl<F: Framework> Session<'_, F> {
 
 impl<F> Drop for Session<'_, F> {
     fn drop(&mut self) {
-        let doubt = || Refusal::new(IN_DOUBT, "the connection to the master was lost before it answered", "look whether it was done, and try again");
+        let doubt = || {
+            Refusal::new(
+                IN_DOUBT,
+                "the connection to the master was lost before it answered",
+                "look whether it was done, and try again",
+            )
+        };
         for (_, pending) in std::mem::take(&mut self.pending) {
             match pending {
                 // Nobody waits for them any more.
                 Pending::Reply(replies) => replies.into_iter().for_each(|reply| drop(reply.send(Err(doubt())))),
                 Pending::Write { reply, .. } => drop(reply.send(Err(doubt()))),
-                Pending::Launch { .. } | Pending::Release(_) | Pending::Persist | Pending::Erase | Pending::Other(_) => {}
+                Pending::Launch { .. }
+                | Pending::Release(_)
+                | Pending::Persist
+                | Pending::Erase
+                | Pending::Other(_) => {}
             }
         }
     }

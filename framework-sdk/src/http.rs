@@ -89,7 +89,8 @@ async fn authorize(mut request: Request, next: Next) -> Response {
         None if request.uri().path() == HEALTH => next.run(request).await,
         None => {
             let next_step = "call it through the master, as an operator";
-            ApiError(Refusal::new("SDK0011", "only the master and operators may call a framework's API", next_step)).into_response()
+            ApiError(Refusal::new("SDK0011", "only the master and operators may call a framework's API", next_step))
+                .into_response()
         }
     }
 }
@@ -195,7 +196,8 @@ async fn offers(State(handle): State<Handle>) -> Json<Value> {
 
 async fn health(State(handle): State<Handle>) -> Response {
     let published = handle.published.borrow().clone();
-    let plans: Vec<Value> = published.plans.iter().map(|plan| json!({ "name": plan.name, "status": plan.status })).collect();
+    let plans: Vec<Value> =
+        published.plans.iter().map(|plan| json!({ "name": plan.name, "status": plan.status })).collect();
     let status = if published.is_connected { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "connected": published.is_connected, "plans": plans }))).into_response()
 }

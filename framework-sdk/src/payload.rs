@@ -2,7 +2,9 @@
 use std::collections::BTreeMap;
 
 use framework_core::PodLaunch;
-use framework_core::spec::{CheckKind, CheckSpec, PortKind, PortRef, Propagation, RestartPolicy, Root, TaskSpec, VolumeSource, VolumeSpec};
+use framework_core::spec::{
+    CheckKind, CheckSpec, PortKind, PortRef, Propagation, RestartPolicy, Root, TaskSpec, VolumeSource, VolumeSpec,
+};
 use framework_core::view::Placement;
 use model::task::Pod;
 use model::{FrameworkId, Resources, TaskId};
@@ -14,7 +16,11 @@ use crate::framework::{RenderedPod, RenderedTask};
 use crate::records::{Entry, files_prefix};
 
 /// The pod, and the entries its files become.
-pub(crate) fn pod(launch: &PodLaunch, rendered: &RenderedPod, framework: &FrameworkId) -> Result<(Pod, Vec<Entry>), FieldError> {
+pub(crate) fn pod(
+    launch: &PodLaunch,
+    rendered: &RenderedPod,
+    framework: &FrameworkId,
+) -> Result<(Pod, Vec<Entry>), FieldError> {
     let mut entries = Vec::new();
     let mut infos = Vec::new();
     for (name, task_id, resources) in &launch.tasks {
@@ -153,7 +159,12 @@ fn volume(spec: &VolumeSpec) -> Option<mesos::Volume> {
         }),
     };
     let mode = if spec.read_only { mesos::volume::Mode::Ro } else { mesos::volume::Mode::Rw };
-    Some(mesos::Volume { container_path: spec.container_path.clone(), mode: mode.into(), source, ..mesos::Volume::default() })
+    Some(mesos::Volume {
+        container_path: spec.container_path.clone(),
+        mode: mode.into(),
+        source,
+        ..mesos::Volume::default()
+    })
 }
 
 /// Every single port, so that agents tell the task and the gateway finds it; held ranges stay among the resources.
@@ -187,7 +198,9 @@ fn extension(spec: &TaskSpec, volumes: &[VolumeSpec], placement: &Placement) -> 
     use mezzo::restart::Policy;
     use mezzo::volume_option::Propagation as Wire;
     let restart = match spec.restart {
-        RestartPolicy::GroupDies => mezzo::Restart { policy: Policy::GroupDies.into(), backoff_ms_min: 0, backoff_ms_max: 0 },
+        RestartPolicy::GroupDies => {
+            mezzo::Restart { policy: Policy::GroupDies.into(), backoff_ms_min: 0, backoff_ms_max: 0 }
+        }
         RestartPolicy::InPlace { backoff_min, backoff_max } => mezzo::Restart {
             policy: Policy::InPlace.into(),
             backoff_ms_min: ms(backoff_min),

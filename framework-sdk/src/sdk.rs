@@ -97,7 +97,11 @@ impl Sdk {
     ///
     /// # Errors
     /// If it cannot start. A master that is away is waited for.
-    pub async fn run(self, framework: impl Framework, shutdown: impl Future<Output = ()> + Send) -> Result<(), SdkError> {
+    pub async fn run(
+        self,
+        framework: impl Framework,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), SdkError> {
         let framework = Arc::new(framework);
         // Readiness checks come from beside the task, to the loopback address; who may do what is decided per request.
         let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), self.config.api_port);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use kubernetes_core::manifests::{self, FIELD_MANAGER};
 use kubernetes_core::Options;
+use kubernetes_core::manifests::{self, FIELD_MANAGER};
 use serde_json::Value;
 use tracing::info;
 

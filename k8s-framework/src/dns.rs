@@ -84,7 +84,8 @@ mod tests {
     #[test]
     fn servers_of_the_host_are_asked_in_order() {
         let own = "192.0.2.1:53".parse().expect("address");
-        let found = upstream("# comment\nsearch example\nnameserver 192.0.2.1\nnameserver\t192.0.2.9\nnameserver x\n", own);
+        let found =
+            upstream("# comment\nsearch example\nnameserver 192.0.2.1\nnameserver\t192.0.2.9\nnameserver x\n", own);
         assert_eq!(found, ["192.0.2.9:53".parse::<SocketAddr>().expect("address")]);
     }
 }

@@ -31,8 +31,9 @@ pub async fn from_file(path: &Path) -> Result<kube::Client, ClientError> {
 }
 
 async fn make(kubeconfig: Kubeconfig) -> Result<kube::Client, ClientError> {
-    let mut config =
-        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(ClientError::Read)?;
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .map_err(ClientError::Read)?;
     config.connect_timeout = Some(std::time::Duration::from_secs(3));
     kube::Client::try_from(config).map_err(ClientError::Make)
 }

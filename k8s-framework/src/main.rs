@@ -64,7 +64,11 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
         Command::Scheduler => runtime()?.block_on(k8s_framework::scheduler::run())?,
         Command::AddOns { kubeconfig } => runtime()?.block_on(k8s_framework::add_ons::run(&kubeconfig))?,
         Command::Dns { kubeconfig, listen, domain } => {
-            runtime()?.block_on(k8s_framework::dns::run(k8s_framework::dns::DnsConfig { kubeconfig, listen, domain }))?;
+            runtime()?.block_on(k8s_framework::dns::run(k8s_framework::dns::DnsConfig {
+                kubeconfig,
+                listen,
+                domain,
+            }))?;
         }
         Command::NodeInit => k8s_framework::node_init::run()?,
         Command::NodeCleanup { networks } => {

@@ -99,4 +99,3 @@ fn remove_empty_tables() -> Result<(), CommandError> {
     }
     Ok(())
 }
-

@@ -99,7 +99,11 @@ pub fn run() -> Result<(), NodeError> {
     network::prepare(&settings)?;
     sysctl::shield();
 
-    supervisor.start(Program::new("containerd", "containerd", vec!["--config".into(), "/etc/containerd/config.toml".into()]))?;
+    supervisor.start(Program::new(
+        "containerd",
+        "containerd",
+        vec!["--config".into(), "/etc/containerd/config.toml".into()],
+    ))?;
     let deadline = Instant::now() + SOCKET_DEADLINE;
     while !socket_answers() {
         if Instant::now() > deadline {
@@ -143,7 +147,9 @@ fn settings() -> Result<NodeSettings, NodeError> {
 }
 
 fn prepare(settings: &NodeSettings) -> Result<(), NodeError> {
-    for dir in ["/etc/containerd", "/etc/cni/net.d", node::DIR, "/var/lib/kubelet", "/var/lib/containerd", "/var/log/pods"] {
+    for dir in
+        ["/etc/containerd", "/etc/cni/net.d", node::DIR, "/var/lib/kubelet", "/var/lib/containerd", "/var/log/pods"]
+    {
         fs::create_dir_all(dir).map_err(|source| NodeError::Write { path: dir.into(), source })?;
     }
     let machine = machine()?;
@@ -162,7 +168,8 @@ fn write(path: &str, text: &str) -> Result<(), NodeError> {
 
 /// What the kubelet will find, by the same sources as it reads.
 fn machine() -> Result<Machine, NodeError> {
-    let meminfo = fs::read_to_string("/proc/meminfo").map_err(|source| NodeError::Measure { what: "/proc/meminfo", source })?;
+    let meminfo =
+        fs::read_to_string("/proc/meminfo").map_err(|source| NodeError::Measure { what: "/proc/meminfo", source })?;
     let memory_kib: i64 = meminfo
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok())

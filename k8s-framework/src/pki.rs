@@ -122,7 +122,8 @@ mod tests {
         let names = certificate.subject_alternative_name().expect("well-formed").expect("present");
         assert!(names.value.general_names.contains(&GeneralName::IPAddress(&[192, 0, 2, 7])));
         assert!(names.value.general_names.contains(&GeneralName::DNSName("api.demo.mezzo")));
-        let days = (certificate.validity().not_after.timestamp() - certificate.validity().not_before.timestamp()) / 86400;
+        let days =
+            (certificate.validity().not_after.timestamp() - certificate.validity().not_before.timestamp()) / 86400;
         assert_eq!(days, 365);
     }
 

@@ -87,7 +87,8 @@ impl Shared {
     }
 
     fn nodes(&self) -> Nodes {
-        let stored: Option<Nodes> = self.handle.state().get(NODES).and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let stored: Option<Nodes> =
+            self.handle.state().get(NODES).and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let option = self.options.node_count;
         match stored {
             Some(nodes) if nodes.option == option => nodes,
@@ -97,7 +98,12 @@ impl Shared {
                     .unwrap_or(NodeSet { count: option, without: Default::default() });
                 Nodes { set, option, ..nodes }
             }
-            None => Nodes { set: NodeSet { count: option, without: Default::default() }, option, drain: DrainFlags::default(), since: 0 },
+            None => Nodes {
+                set: NodeSet { count: option, without: Default::default() },
+                option,
+                drain: DrainFlags::default(),
+                since: 0,
+            },
         }
     }
 
@@ -121,9 +127,15 @@ impl Framework for Cluster {
         Ok(self.shared.service(&nodes.set))
     }
 
-    async fn render(&self, instance: &PodInstance, placement: &Placement, view: &ServiceView) -> Result<RenderedPod, Refusal> {
+    async fn render(
+        &self,
+        instance: &PodInstance,
+        placement: &Placement,
+        view: &ServiceView,
+    ) -> Result<RenderedPod, Refusal> {
         let secrets = self.shared.secrets().await?;
-        render::Context { cluster: &self.shared.name, options: &self.shared.options, secrets, view }.render(instance, placement)
+        render::Context { cluster: &self.shared.name, options: &self.shared.options, secrets, view }
+            .render(instance, placement)
     }
 
     async fn probe(&self, request: &ProbeRequest, view: &ServiceView) -> Progress {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use framework_sdk::spec::{
-    DecommissionSpec, DiscoverySpec, Goal, PhaseSpec, PhaseWork, PlacementRule, PlanSpec, PodSpec, PortKind, PortSpec,
-    Propagation, RestartPolicy, Root, ServiceSpec, Strategy, TaskSpec, VolumeSource, VolumeSpec, DEPLOY,
+    DEPLOY, DecommissionSpec, DiscoverySpec, Goal, PhaseSpec, PhaseWork, PlacementRule, PlanSpec, PodSpec, PortKind,
+    PortSpec, Propagation, RestartPolicy, Root, ServiceSpec, Strategy, TaskSpec, VolumeSource, VolumeSpec,
 };
+use kubernetes_core::Options;
 use kubernetes_core::node::{KUBELET_PORT, PROXY_HEALTH_PORT};
 use kubernetes_core::options::ComponentOptions;
 use kubernetes_core::scale::NodeSet;
-use kubernetes_core::Options;
 use model::{Milli, RoleName, Span};
 
 /// Names of pods; also of phases.
@@ -63,7 +63,11 @@ pub fn service(name: &str, role: &RoleName, options: &Options, nodes: &NodeSet) 
         .map(|pod| {
             // etcd's members join one by one; everything else is started together.
             let strategy = if pod.name == ETCD { Strategy::Serial } else { Strategy::Parallel };
-            PhaseSpec { name: pod.name.clone(), strategy, work: PhaseWork::Pod { pod: pod.name.clone(), tasks: Vec::new() } }
+            PhaseSpec {
+                name: pod.name.clone(),
+                strategy,
+                work: PhaseWork::Pod { pod: pod.name.clone(), tasks: Vec::new() },
+            }
         })
         .collect();
     phases.push(PhaseSpec::actions("cluster-dns", &[ACT_DNS]));
@@ -118,12 +122,17 @@ fn etcd(options: &Options, count: u32) -> PodSpec {
     pod(ETCD, count, vec![task])
 }
 
-fn control_plane(name: &str, options: &Options, count: u32, resources: &ComponentOptions, discovery: Option<&str>) -> PodSpec {
+fn control_plane(
+    name: &str,
+    options: &Options,
+    count: u32,
+    resources: &ComponentOptions,
+    discovery: Option<&str>,
+) -> PodSpec {
     let mut task = task(name, &options.images.control_plane, resources);
     task.ports = vec![any_port(HTTPS)];
     task.kill_grace = Some(Span::seconds(20));
-    task.discovery =
-        discovery.map(|name| DiscoverySpec { name: name.to_owned(), external: vec![HTTPS.to_owned()] });
+    task.discovery = discovery.map(|name| DiscoverySpec { name: name.to_owned(), external: vec![HTTPS.to_owned()] });
     pod(name, count, vec![task])
 }
 

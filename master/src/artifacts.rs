@@ -118,7 +118,9 @@ impl Artifacts {
         file.flush().await.map_err(|error| failed(&error))?;
         let found = hex::encode(hash.finalize());
         if found != digest.hex() {
-            return Err(refusal::wrong_digest(format!("the {length} bytes sent have the digest sha256:{found}, not {digest}")));
+            return Err(refusal::wrong_digest(format!(
+                "the {length} bytes sent have the digest sha256:{found}, not {digest}"
+            )));
         }
         file.get_ref().sync_all().await.map_err(|error| failed(&error))?;
         let (target, dir) = (self.path(digest), self.blobs.clone());

@@ -10,7 +10,8 @@ use crate::view::View;
 const LINES_MAX: usize = 20;
 
 pub(crate) fn explain(view: &View, kind: &str, name: &str) -> Result<Explanation, Refusal> {
-    let missing = |list: &str| refusal::not_found(format!("there is no {kind} '{name}'"), format!("see `mezzo {list} list`"));
+    let missing =
+        |list: &str| refusal::not_found(format!("there is no {kind} '{name}'"), format!("see `mezzo {list} list`"));
     match kind {
         "task" => Ok(task(view, view.task(name).ok_or_else(|| missing("task"))?)),
         "framework" => Ok(framework(view, view.framework(name).ok_or_else(|| missing("framework"))?)),
@@ -26,7 +27,8 @@ fn task(view: &View, task: &TaskView) -> Explanation {
     let agent = view.agents.get(&task.agent_id);
     let place = agent.map_or_else(|| task.agent_id.to_string(), |agent| agent.name.clone());
     let framework = view.framework_name(&task.framework_id);
-    out.lines.push(format!("task {} of framework {framework} is {:?} on agent {place}", task.head.task_id, status.state));
+    out.lines
+        .push(format!("task {} of framework {framework} is {:?} on agent {place}", task.head.task_id, status.state));
     if let Some(reason) = status.reason {
         out.lines.push(format!("the {:?} says: {reason:?}", status.source).to_lowercase());
     }
@@ -42,7 +44,9 @@ fn task(view: &View, task: &TaskView) -> Explanation {
     match status.state {
         TaskState::Staging => out.lines.push("the agent has not answered yet".to_owned()),
         TaskState::Starting => out.lines.push("the agent prepares its image, volumes and secrets".to_owned()),
-        TaskState::Running if status.ready == Some(false) => out.lines.push("it runs, but its readiness check does not pass".to_owned()),
+        TaskState::Running if status.ready == Some(false) => {
+            out.lines.push("it runs, but its readiness check does not pass".to_owned())
+        }
         TaskState::Unreachable => out.remedies.push(format!("bring agent {place} back; its tasks return with it")),
         TaskState::Running
         | TaskState::Killing
@@ -63,7 +67,8 @@ fn task(view: &View, task: &TaskView) -> Explanation {
 fn framework(view: &View, framework: &FrameworkView) -> Explanation {
     let mut out = Explanation::default();
     let (name, state) = (&framework.name, framework.state.word());
-    out.lines.push(format!("framework {name} is {state}, with {} tasks and {} offers", framework.tasks, framework.offers));
+    out.lines
+        .push(format!("framework {name} is {state}, with {} tasks and {} offers", framework.tasks, framework.offers));
     if framework.state != FrameworkStateView::Connected {
         out.lines.push("it gets no offers while it is not connected".to_owned());
         out.remedies.push("see whether its scheduler runs: mezzo service list".to_owned());
@@ -88,7 +93,10 @@ fn role(view: &View, name: &str) -> Option<Explanation> {
     let (_, role) = view.roles.iter().find(|(role, _)| role.as_str() == name)?;
     let mut out = Explanation::default();
     let (percent, rest) = (role.share_ppm / 10_000, role.share_ppm % 10_000 / 100);
-    out.lines.push(format!("role {name} has a dominant share of {percent}.{rest:02}% with weight {}", model::Milli(i64::try_from(role.weight_milli).unwrap_or(i64::MAX))));
+    out.lines.push(format!(
+        "role {name} has a dominant share of {percent}.{rest:02}% with weight {}",
+        model::Milli(i64::try_from(role.weight_milli).unwrap_or(i64::MAX))
+    ));
     for other in view.roles.values().filter(|other| other.name != role.name).take(LINES_MAX) {
         let ours = u128::from(role.share_ppm) * u128::from(other.weight_milli);
         let theirs = u128::from(other.share_ppm) * u128::from(role.weight_milli);
@@ -102,7 +110,12 @@ fn agent(view: &View, name: &str) -> Option<Explanation> {
     let agent = view.agent(name)?;
     let mut out = Explanation::default();
     out.lines.push(format!("agent {} is {}, with {} tasks", agent.name, agent.state.word(), agent.tasks));
-    let sums = [("has", agent.total.sum()), ("allocated", agent.allocated.sum()), ("offered", agent.offered.sum()), ("free", agent.free.sum())];
+    let sums = [
+        ("has", agent.total.sum()),
+        ("allocated", agent.allocated.sum()),
+        ("offered", agent.offered.sum()),
+        ("free", agent.free.sum()),
+    ];
     out.lines.extend(sums.map(|(what, sum)| format!("{what}: {sum}")));
     match agent.state {
         AgentStateView::Connected => {}

@@ -292,7 +292,11 @@ impl Installs {
     }
 
     /// Gives the services framework the service, then says that it has it.
-    async fn tell_services(&self, record: wire::InstallationRecord, told: &mut BTreeSet<String>) -> Result<(), Refusal> {
+    async fn tell_services(
+        &self,
+        record: wire::InstallationRecord,
+        told: &mut BTreeSet<String>,
+    ) -> Result<(), Refusal> {
         let path = format!("/v1/services/{}", record.name);
         let answer = self.proxy.call(SERVICES, Method::PUT, &path, Some(record.service_json.clone())).await?;
         expect_success(&answer, "take the service")?;
@@ -351,8 +355,8 @@ impl Installs {
         }
         let answer = self.proxy.call(name, Method::GET, "/v1/plans/uninstall", None).await?;
         expect_success(&answer, "show its uninstall plan")?;
-        let plan: Value = serde_json::from_slice(&answer.body)
-            .map_err(|error| refusal::failed("read the uninstall plan", &error))?;
+        let plan: Value =
+            serde_json::from_slice(&answer.body).map_err(|error| refusal::failed("read the uninstall plan", &error))?;
         if plan["status"] == "COMPLETE" { Ok(()) } else { Err(refusal::unavailable(open_steps(&plan), "")) }
     }
 

@@ -48,7 +48,11 @@ impl Metrics {
             registry.register("offers", "Offers made, and how they ended", metrics.offers.clone());
             registry.register("rejections", "Requests not done, by code", metrics.rejections.clone());
             registry.register("task_transitions", "Task states entered", metrics.transitions.clone());
-            registry.register("slow_readers", "Sessions closed because their peer read too slowly", metrics.slow_readers.clone());
+            registry.register(
+                "slow_readers",
+                "Sessions closed because their peer read too slowly",
+                metrics.slow_readers.clone(),
+            );
             registry.register("agents", "Agents by state", metrics.agents.clone());
             registry.register("frameworks", "Frameworks by state", metrics.frameworks.clone());
             registry.register("tasks", "Living tasks by state", metrics.tasks.clone());

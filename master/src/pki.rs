@@ -154,9 +154,9 @@ pub(crate) fn certificate_request(
     }
     let mut parsed = Vec::new();
     for (i, address) in addresses.iter().enumerate() {
-        let address = address.parse().map_err(|_| {
-            refusal::malformed(format!("addresses[{i}]"), format!("'{address}' is not an IP address"))
-        })?;
+        let address = address
+            .parse()
+            .map_err(|_| refusal::malformed(format!("addresses[{i}]"), format!("'{address}' is not an IP address")))?;
         parsed.push(address);
     }
     let valid = if valid.is_zero() { limits::IDENTITY_VALID } else { valid.min(limits::IDENTITY_VALID) };

@@ -162,7 +162,10 @@ impl Proxy {
 fn unreachable(name: &str, error: &(dyn std::error::Error + 'static)) -> Refusal {
     // The chain of an HttpError names the address, which people may compare with the framework's own.
     let why = error.downcast_ref::<HttpError>().map_or_else(|| error.to_string(), |error| daemon::error::chain(error));
-    refusal::unavailable(format!("framework '{name}' cannot be reached: {why}"), "its scheduler may be starting: try again in a moment")
+    refusal::unavailable(
+        format!("framework '{name}' cannot be reached: {why}"),
+        "its scheduler may be starting: try again in a moment",
+    )
 }
 
 /// The protocol a message wants to change to.

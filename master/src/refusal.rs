@@ -34,7 +34,11 @@ pub(crate) fn wrong_digest(message: impl Into<String>) -> Refusal {
 pub(crate) fn failed(operation: &str, error: &dyn std::error::Error) -> Refusal {
     let error = daemon::error::chain(error);
     tracing::error!(%error, operation, "request failed");
-    Refusal::new("MST0108", format!("the master could not {operation}: {error}"), "see the master's log, then try again")
+    Refusal::new(
+        "MST0108",
+        format!("the master could not {operation}: {error}"),
+        "see the master's log, then try again",
+    )
 }
 /// The master is stopping.
 pub(crate) fn stopping() -> Refusal {

@@ -58,7 +58,12 @@ impl CoreHandle {
         SessionId(self.sessions.fetch_add(1, Ordering::Relaxed))
     }
     /// A scheduler connected.
-    pub(crate) async fn open_framework(&self, session: SessionId, principal: Principal, out: Outbound<wire::FrameworkEvent>) {
+    pub(crate) async fn open_framework(
+        &self,
+        session: SessionId,
+        principal: Principal,
+        out: Outbound<wire::FrameworkEvent>,
+    ) {
         // If the runner has ended the session sees its stream end.
         let _ = self.inbox.send(Input::FrameworkOpened { session, principal, out }).await;
     }
@@ -95,7 +100,10 @@ pub(crate) struct Runner {
     view: SharedView,
     metrics: Arc<Metrics>,
     inbox: mpsc::Receiver<Input>,
-    persisted: (mpsc::UnboundedSender<Result<Vec<u64>, RegistryError>>, mpsc::UnboundedReceiver<Result<Vec<u64>, RegistryError>>),
+    persisted: (
+        mpsc::UnboundedSender<Result<Vec<u64>, RegistryError>>,
+        mpsc::UnboundedReceiver<Result<Vec<u64>, RegistryError>>,
+    ),
     frameworks: BTreeMap<SessionId, FrameworkSession>,
     agents: BTreeMap<SessionId, Outbound<wire::MasterMessage>>,
     answers: BTreeMap<RequestId, oneshot::Sender<Result<(), Refusal>>>,
@@ -297,7 +305,10 @@ impl Runner {
             }
             Command::ReplyCall { session, sequence, result } => {
                 let refusal = result.err().map(|refusal| convert::refusal_to_wire(&refusal));
-                self.send_framework(session, wire::framework_event::Kind::Result(wire::CallResult { sequence, refusal }));
+                self.send_framework(
+                    session,
+                    wire::framework_event::Kind::Result(wire::CallResult { sequence, refusal }),
+                );
             }
             Command::SendState { session, framework_id } => self.send_state(session, &framework_id)?,
             Command::CloseFramework { session } => {

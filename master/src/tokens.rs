@@ -48,11 +48,13 @@ impl Tokens {
     pub(crate) async fn take(&self, token: &str) -> Result<(), Refusal> {
         let _turn = self.turn.lock().await;
         let hash = Sha256::digest(token.as_bytes()).to_vec();
-        let found = self.registry.get(Table::Tokens, &hash).map_err(|error| refusal::failed("read the join token", &error))?;
-        let unknown = || refusal::bad_token("the join token is not known: it was used, has expired, or was never given");
+        let found =
+            self.registry.get(Table::Tokens, &hash).map_err(|error| refusal::failed("read the join token", &error))?;
+        let unknown =
+            || refusal::bad_token("the join token is not known: it was used, has expired, or was never given");
         let bytes = found.ok_or_else(unknown)?;
-        let found: JoinTokenRecord =
-            record::read(Table::Tokens, &hash, &bytes).map_err(|error| refusal::failed("read the join token", &error))?;
+        let found: JoinTokenRecord = record::read(Table::Tokens, &hash, &bytes)
+            .map_err(|error| refusal::failed("read the join token", &error))?;
         if found.used || found.expires_unix_ms <= millis(now()) {
             return Err(unknown());
         }
@@ -73,7 +75,10 @@ impl Tokens {
             .collect();
         if total - writes.len() >= limits::TOKENS_MAX {
             let limit = limits::TOKENS_MAX;
-            return Err(refusal::too_much(format!("{limit} join tokens are unused"), "use them, or wait until they expire"));
+            return Err(refusal::too_much(
+                format!("{limit} join tokens are unused"),
+                "use them, or wait until they expire",
+            ));
         }
         Ok(writes)
     }

@@ -118,9 +118,7 @@ impl View {
     pub(crate) fn framework(&self, id_or_name: &str) -> Option<&FrameworkView> {
         self.frameworks.get(id_or_name).or_else(|| {
             let named = || self.frameworks.values().filter(|framework| framework.name == id_or_name);
-            let ended = |framework: &&FrameworkView| {
-                framework.state == master_core::view::FrameworkStateView::TornDown
-            };
+            let ended = |framework: &&FrameworkView| framework.state == master_core::view::FrameworkStateView::TornDown;
             named().find(|framework| !ended(framework)).or_else(|| named().next())
         })
     }

@@ -191,7 +191,8 @@ async fn a_package_comes_and_goes_in_order() {
     pool.restart().await;
     let mut services = Framework::connect(&pool, "services", &services_identity).await;
     services.subscribe(&services_id, Some(&api)).await;
-    until(&pool, "the framework to be waited for", |found| found.is_some_and(|found| !found.waiting_for.is_empty())).await;
+    until(&pool, "the framework to be waited for", |found| found.is_some_and(|found| !found.waiting_for.is_empty()))
+        .await;
     assert!(told(&shared).services.contains_key("demo"), "its service goes only after the framework has freed all");
     let mut demo = Framework::connect(&pool, "demo", &demo_identity).await;
     demo.subscribe(&demo_id, Some(&demo_api)).await;

@@ -18,7 +18,8 @@ fn refusal(status: &Status) -> wire::Refusal {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_admits_one_agent_once() {
     let pool = Pool::start().await;
-    let token = pool.operator().create_join_token(wire::CreateJoinTokenRequest::default()).await.expect("made").into_inner();
+    let token =
+        pool.operator().create_join_token(wire::CreateJoinTokenRequest::default()).await.expect("made").into_inner();
     assert_eq!(token.master, pool.address.to_string());
 
     let impostor = pool.join_with("one", &token.token, &"0".repeat(64)).await;
@@ -52,7 +53,8 @@ async fn everybody_does_only_what_its_certificate_says() {
     // The services framework gives identities to its services, but makes no operators.
     let services = pool.identity("framework/services").await;
     let mut services = OperatorClient::new(pool.channel(&services));
-    let request = |principal: &str| wire::IssueIdentityRequest { principal: principal.to_owned(), ..Default::default() };
+    let request =
+        |principal: &str| wire::IssueIdentityRequest { principal: principal.to_owned(), ..Default::default() };
     let given = services.issue_identity(request("framework/demo")).await.expect("given").into_inner();
     let demo = Identity { ca_pem: given.ca_pem, cert_pem: given.certificate_pem, key_pem: given.private_key_pem };
     services.issue_identity(request("operator/demo")).await.expect_err("no operator");

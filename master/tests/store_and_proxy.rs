@@ -34,7 +34,10 @@ async fn what_operators_upload_the_pool_reads() {
     let file = pool.dir.path().join("file");
     std::fs::write(&file, &content).expect("written");
     let path = format!("/artifacts/sha256/{}", digest(&content));
-    assert_eq!(status(&agent.put_file(&path, &file).await.expect_err("only operators write")), Some(StatusCode::FORBIDDEN));
+    assert_eq!(
+        status(&agent.put_file(&path, &file).await.expect_err("only operators write")),
+        Some(StatusCode::FORBIDDEN)
+    );
     operator.put_file(&path, &file).await.expect("uploaded");
     operator.put_file(&path, &file).await.expect("uploaded again");
     assert_eq!(agent.get(&path, 1 << 26).await.expect("fetched"), content);
@@ -49,7 +52,10 @@ async fn what_operators_upload_the_pool_reads() {
     let named = format!("sha256:{}", digest(&content));
     operator.put("/artifacts/names/tool", "text/plain", named.clone()).await.expect("named");
     assert_eq!(agent.get("/artifacts/names/tool", 100).await.expect("found"), named);
-    operator.put("/artifacts/names/none", "text/plain", format!("sha256:{}", digest(b"none"))).await.expect_err("no blob");
+    operator
+        .put("/artifacts/names/none", "text/plain", format!("sha256:{}", digest(b"none")))
+        .await
+        .expect_err("no blob");
 
     // An image: blobs, then the manifest under a tag; read by tag and by digest.
     let config = b"{}".to_vec();
@@ -83,7 +89,8 @@ async fn what_operators_upload_the_pool_reads() {
 }
 
 async fn echo(headers: HeaderMap, request: Request<Body>) -> String {
-    let who = headers.get_all("x-mezzo-principal").iter().map(|v| v.to_str().unwrap_or("?")).collect::<Vec<_>>().join(",");
+    let who =
+        headers.get_all("x-mezzo-principal").iter().map(|v| v.to_str().unwrap_or("?")).collect::<Vec<_>>().join(",");
     let target = request.uri().path_and_query().map(|path| path.as_str().to_owned()).unwrap_or_default();
     let body = axum::body::to_bytes(request.into_body(), 100).await.unwrap_or_default();
     format!("{who} {target} {}", String::from_utf8_lossy(&body))
@@ -190,10 +197,8 @@ async fn the_gateway_leads_to_healthy_running_tasks() {
     framework.event(scheduler::event::Type::Update).await;
     assert_eq!(gateway.get("/x", 1000).await.expect("answered by the task"), " /x ");
 
-    let sick = proto::mesos::v1::TaskStatus {
-        healthy: Some(false),
-        ..running("web.1", &registered.agent_id, "web.1", 2)
-    };
+    let sick =
+        proto::mesos::v1::TaskStatus { healthy: Some(false), ..running("web.1", &registered.agent_id, "web.1", 2) };
     agent.update(&framework.id, sick).await;
     // Pooled connections of before may live on; a new client is a new connection.
     within("the unhealthy task to leave the gateway", async {

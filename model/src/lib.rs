@@ -3,13 +3,13 @@
 #![warn(missing_docs)]
 #![deny(clippy::float_arithmetic)]
 
+pub mod call;
 pub mod id;
+pub mod link;
 pub mod refusal;
 pub mod resources;
 pub mod role;
 pub mod task;
-pub mod call;
-pub mod link;
 pub mod time;
 
 pub use id::{AgentId, ExecutorId, FrameworkId, OfferId, Principal, TaskId, UpdateId, VolumeId};

@@ -483,6 +483,9 @@ mod tests {
 
     #[test]
     fn amounts_print_without_needless_zeros() {
-        assert_eq!([Milli(1500), Milli(1), Milli(-250), Milli(2000)].map(|m| m.to_string()), ["1.5", "0.001", "-0.25", "2"]);
+        assert_eq!(
+            [Milli(1500), Milli(1), Milli(-250), Milli(2000)].map(|m| m.to_string()),
+            ["1.5", "0.001", "-0.25", "2"]
+        );
     }
 }

@@ -170,12 +170,14 @@ impl Agent {
     /// Every task that is not both terminal and acknowledged.
     pub fn tasks(&self) -> impl Iterator<Item = AgentTask> + '_ {
         self.pods.values().flat_map(|pod| {
-            pod.tasks.iter().zip(&pod.launch.tasks).filter(|(task, _)| !task.is_forgotten()).map(|(task, launch)| AgentTask {
-                framework: pod.launch.framework.clone(),
-                executor_id: pod.launch.executor_id.clone(),
-                head: launch.head.clone(),
-                payload: launch.payload.clone(),
-                latest: task.latest.clone(),
+            pod.tasks.iter().zip(&pod.launch.tasks).filter(|(task, _)| !task.is_forgotten()).map(|(task, launch)| {
+                AgentTask {
+                    framework: pod.launch.framework.clone(),
+                    executor_id: pod.launch.executor_id.clone(),
+                    head: launch.head.clone(),
+                    payload: launch.payload.clone(),
+                    latest: task.latest.clone(),
+                }
             })
         })
     }
@@ -261,24 +263,33 @@ impl Agent {
         match effect {
             Effect::SendHead(pod_id, task_id) => self.send_head(&pod_id, &task_id, out),
             // A message held for a session that is gone: registering anew says it all again.
-            Effect::Do(Command::Send(FromAgent::Applied { .. } | FromAgent::Update { .. })) if !self.is_registered() => {}
+            Effect::Do(Command::Send(FromAgent::Applied { .. } | FromAgent::Update { .. }))
+                if !self.is_registered() => {}
             Effect::Do(command) => out.push(command),
         }
     }
 
     /// A pod of the checkpoint comes back to life.
-    fn recover(&mut self, launch: crate::checkpoint::LaunchRecord, progress: Option<crate::checkpoint::ProgressRecord>) {
+    fn recover(
+        &mut self,
+        launch: crate::checkpoint::LaunchRecord,
+        progress: Option<crate::checkpoint::ProgressRecord>,
+    ) {
         let pod_id = launch.pod_id.clone();
         let agent_id = self.record.agent_id.clone();
         let fresh = progress.is_none();
         let mut pod = Pod {
-            tasks: launch.tasks.iter().map(|task| Task {
-                id: task.head.task_id.clone(),
-                latest: Self::first_status(&launch, &task.head.task_id, agent_id.as_ref()),
-                stream: Default::default(),
-                kill: None,
-                in_flight: None,
-            }).collect(),
+            tasks: launch
+                .tasks
+                .iter()
+                .map(|task| Task {
+                    id: task.head.task_id.clone(),
+                    latest: Self::first_status(&launch, &task.head.task_id, agent_id.as_ref()),
+                    stream: Default::default(),
+                    kill: None,
+                    in_flight: None,
+                })
+                .collect(),
             launch,
             phase: Phase::Preparing,
             started: false,

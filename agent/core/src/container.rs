@@ -85,10 +85,17 @@ impl Agent {
             }
             ReportKind::Restarting { count, backoff_ms, why } => {
                 let words = format!("{why}; restart {count} after {backoff_ms} ms");
-                self.append_at(pod_id, &task_id, News::of(state, None, words).by_executor(), Some((true, was_ready.map(|_| false))), at);
+                self.append_at(
+                    pod_id,
+                    &task_id,
+                    News::of(state, None, words).by_executor(),
+                    Some((true, was_ready.map(|_| false))),
+                    at,
+                );
             }
             ReportKind::Checked { is_readiness, passed, message } => {
-                let reason = if is_readiness { Reason::TaskCheckStatusUpdated } else { Reason::TaskHealthCheckStatusUpdated };
+                let reason =
+                    if is_readiness { Reason::TaskCheckStatusUpdated } else { Reason::TaskHealthCheckStatusUpdated };
                 let news = News::of(alive, Some(reason), message).by_executor();
                 self.append_at(pod_id, &task_id, news, Some((is_readiness, Some(passed))), at);
             }
@@ -103,7 +110,10 @@ impl Agent {
     /// One container ended: the others have no reason to live.
     fn order_group_death(&mut self, pod_id: &PodId) {
         let Some(pod) = self.pods.get_mut(pod_id) else { return };
-        let Some(dead) = pod.tasks.iter().find(|task| task.latest.state.is_terminal()).map(|task| task.id.clone()) else { return };
+        let Some(dead) = pod.tasks.iter().find(|task| task.latest.state.is_terminal()).map(|task| task.id.clone())
+        else {
+            return;
+        };
         let mut ordered = false;
         for task in pod.tasks.iter_mut().filter(|task| !task.latest.state.is_terminal() && task.kill.is_none()) {
             task.kill = Some(KillOrder { grace: None, reason: format!("its pod ended with task {dead}") });
@@ -171,7 +181,9 @@ impl Agent {
                 (DestroyCause::ExecutorLost(words), None) => {
                     News::of(TaskState::Failed, Some(Reason::ExecutorTerminated), format!("its executor died: {words}"))
                 }
-                (DestroyCause::AllEnded, _) => News::of(TaskState::Failed, Some(Reason::ExecutorTerminated), "its pod was removed"),
+                (DestroyCause::AllEnded, _) => {
+                    News::of(TaskState::Failed, Some(Reason::ExecutorTerminated), "its pod was removed")
+                }
             };
             self.append(pod_id, &task_id, news);
         }
@@ -181,7 +193,13 @@ impl Agent {
         }
     }
 
-    pub(crate) fn kill(&mut self, framework_id: &FrameworkId, task_id: &TaskId, grace: Option<Span>, out: &mut Vec<Command>) {
+    pub(crate) fn kill(
+        &mut self,
+        framework_id: &FrameworkId,
+        task_id: &TaskId,
+        grace: Option<Span>,
+        out: &mut Vec<Command>,
+    ) {
         match self.index.get(&(framework_id.clone(), task_id.clone())).cloned() {
             Some(pod_id) => self.kill_in(&pod_id, task_id, grace, "killed on request"),
             None => Self::note(out, Decision::KillUnknown { task_id: task_id.clone() }),
@@ -254,9 +272,11 @@ fn ended(end: &End, oom_kills: u64, killed_on_request: bool, why: String, asked:
     match end {
         End::NotStarted(_) => News::of(TaskState::Failed, Some(Reason::ContainerLaunchFailed), words),
         End::Exit(0) => News::of(TaskState::Finished, None, words),
-        End::Exit(_) | End::Signal(_) if oom_kills > 0 => {
-            News::of(TaskState::Failed, Some(Reason::ContainerLimitationMemory), format!("out of its memory limit; {words}"))
-        }
+        End::Exit(_) | End::Signal(_) if oom_kills > 0 => News::of(
+            TaskState::Failed,
+            Some(Reason::ContainerLimitationMemory),
+            format!("out of its memory limit; {words}"),
+        ),
         End::Exit(_) | End::Signal(_) => News::of(TaskState::Failed, None, words),
     }
 }

@@ -36,8 +36,12 @@ impl Agent {
     /// Has the disk made equal to the holdings. What a living pod uses is kept until it is over.
     pub(crate) fn order_volumes(&mut self) {
         let wanted = volumes_of(&self.record.holdings);
-        let in_use: BTreeSet<_> =
-            self.pods.values().filter(|pod| !pod.is_ended()).flat_map(|pod| volumes_of(&pod.launch.resources())).collect();
+        let in_use: BTreeSet<_> = self
+            .pods
+            .values()
+            .filter(|pod| !pod.is_ended())
+            .flat_map(|pod| volumes_of(&pod.launch.resources()))
+            .collect();
         self.volumes_doomed = in_use.difference(&wanted).next().is_some();
         let volumes = wanted.union(&in_use).cloned().collect();
         self.later(Command::SetVolumes { generation: self.record.generation, volumes });

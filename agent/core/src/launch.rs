@@ -50,7 +50,9 @@ impl Rejected {
             Rejected::TaskCount { .. } => ("AGT0011", "split the pod"),
             Rejected::TaskTwice(_) => ("AGT0012", "give every task an id of its own"),
             Rejected::PayloadSize { .. } => ("AGT0013", "pass large data as an artifact"),
-            Rejected::Privileges(_) => ("AGT0014", "have an operator add the framework's principal to the master's privileged_principals"),
+            Rejected::Privileges(_) => {
+                ("AGT0014", "have an operator add the framework's principal to the master's privileged_principals")
+            }
             Rejected::Resources(_) => ("AGT0015", "accept a newer offer"),
             Rejected::TooManyPods(_) => ("AGT0016", "use another agent"),
         };
@@ -59,7 +61,13 @@ impl Rejected {
 }
 
 impl Agent {
-    pub(crate) fn launch(&mut self, framework: FrameworkRef, launched: Launched, privileged_allowed: bool, out: &mut Vec<Command>) {
+    pub(crate) fn launch(
+        &mut self,
+        framework: FrameworkRef,
+        launched: Launched,
+        privileged_allowed: bool,
+        out: &mut Vec<Command>,
+    ) {
         // The same launch again (the master repeats after a reconnect): nothing to do, its updates tell the rest.
         let known = self.pods.values().find(|pod| {
             pod.launch.framework.id == framework.id && pod.launch.executor_id == launched.executor_id
@@ -83,7 +91,11 @@ impl Agent {
             executor_id: launched.executor_id,
             executor: launched.executor,
             executor_resources: launched.executor_resources,
-            tasks: launched.tasks.into_iter().map(|task| TaskLaunch { head: task.head, payload: task.payload }).collect(),
+            tasks: launched
+                .tasks
+                .into_iter()
+                .map(|task| TaskLaunch { head: task.head, payload: task.payload })
+                .collect(),
             privileged_allowed,
             admitted: self.now,
         };
@@ -165,7 +177,10 @@ impl Agent {
         let mut seen = BTreeSet::new();
         for task in &launched.tasks {
             if Some(&task.head.agent_id) != self.record.agent_id.as_ref() {
-                return Err(Rejected::OtherAgent { task: task.head.task_id.to_string(), agent_id: task.head.agent_id.clone() });
+                return Err(Rejected::OtherAgent {
+                    task: task.head.task_id.to_string(),
+                    agent_id: task.head.agent_id.clone(),
+                });
             }
             if !seen.insert(&task.head.task_id) {
                 return Err(Rejected::TaskTwice(task.head.task_id.to_string()));

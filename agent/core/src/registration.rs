@@ -30,7 +30,11 @@ impl Agent {
         let after = if matches!(self.link, Link::New) {
             0
         } else {
-            let delay = limits::CONNECT_BACKOFF_MIN.0.checked_shl(failed).unwrap_or(u64::MAX).min(limits::CONNECT_BACKOFF_MAX.0);
+            let delay = limits::CONNECT_BACKOFF_MIN
+                .0
+                .checked_shl(failed)
+                .unwrap_or(u64::MAX)
+                .min(limits::CONNECT_BACKOFF_MAX.0);
             self.rng.jitter(delay)
         };
         // Doubling saturates long before this; the count need not grow.
@@ -117,9 +121,13 @@ impl Agent {
             ToAgent::Ping { number } => out.push(Command::Send(FromAgent::Pong { number })),
             // Whoever does not know us yet has nothing to say to us.
             _ if !self.is_registered() => {}
-            ToAgent::Launch { framework, pod, privileged_allowed } => self.launch(framework, pod, privileged_allowed, out),
+            ToAgent::Launch { framework, pod, privileged_allowed } => {
+                self.launch(framework, pod, privileged_allowed, out)
+            }
             ToAgent::Kill { framework_id, task_id, grace } => self.kill(&framework_id, &task_id, grace, out),
-            ToAgent::Acknowledge { framework_id, task_id, uuid } => self.acknowledged(&framework_id, &task_id, uuid, out),
+            ToAgent::Acknowledge { framework_id, task_id, uuid } => {
+                self.acknowledged(&framework_id, &task_id, uuid, out)
+            }
             ToAgent::SetHoldings { generation, holdings } => self.set_holdings(generation, holdings, out),
             ToAgent::Peers(mut peers) => {
                 peers.sort();
@@ -137,7 +145,14 @@ impl Agent {
         }
     }
 
-    fn registered(&mut self, agent_id: AgentId, pod_subnet: String, pod_range: String, ping_timeout: Span, out: &mut Vec<Command>) {
+    fn registered(
+        &mut self,
+        agent_id: AgentId,
+        pod_subnet: String,
+        pod_range: String,
+        ping_timeout: Span,
+        out: &mut Vec<Command>,
+    ) {
         if let Some(own) = self.record.agent_id.as_ref().filter(|own| **own != agent_id) {
             let (given, own) = (agent_id.to_string(), own.to_string());
             Self::note(out, Decision::WrongAgentId { given, own });
@@ -146,7 +161,8 @@ impl Agent {
         }
         let ping_timeout = if ping_timeout.0 == 0 { limits::PING_TIMEOUT_DEFAULT } else { ping_timeout };
         self.link = Link::Registered { silent_at: self.now + ping_timeout, ping_timeout };
-        if self.record.agent_id.is_none() || self.record.pod_subnet != pod_subnet || self.record.pod_range != pod_range {
+        if self.record.agent_id.is_none() || self.record.pod_subnet != pod_subnet || self.record.pod_range != pod_range
+        {
             self.record.agent_id = Some(agent_id);
             self.record.pod_subnet = pod_subnet;
             self.record.pod_range = pod_range;
@@ -157,7 +173,8 @@ impl Agent {
         if let Some(generation) = self.volumes_set.filter(|generation| *generation > 0) {
             self.later(Command::Send(FromAgent::Applied { generation }));
         }
-        let waiting: Vec<_> = self.index.iter().map(|((_, task_id), pod_id)| (pod_id.clone(), task_id.clone())).collect();
+        let waiting: Vec<_> =
+            self.index.iter().map(|((_, task_id), pod_id)| (pod_id.clone(), task_id.clone())).collect();
         for (pod_id, task_id) in waiting {
             self.later_head(&pod_id, &task_id);
         }

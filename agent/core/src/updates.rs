@@ -164,7 +164,13 @@ impl Agent {
         }
     }
 
-    pub(crate) fn acknowledged(&mut self, framework_id: &FrameworkId, task_id: &TaskId, uuid: UpdateId, out: &mut Vec<Command>) {
+    pub(crate) fn acknowledged(
+        &mut self,
+        framework_id: &FrameworkId,
+        task_id: &TaskId,
+        uuid: UpdateId,
+        out: &mut Vec<Command>,
+    ) {
         let key = (framework_id.clone(), task_id.clone());
         let pod_id = self.index.get(&key).cloned();
         let task = pod_id.as_ref().and_then(|pod_id| self.pods.get_mut(pod_id)?.task_mut(task_id));

@@ -1,12 +1,14 @@
 //! An agent's life, event by event: what comes out, in what order, and what a restart makes of it.
 use std::collections::BTreeMap;
 
-use agent_core::{Agent, AgentConfig, Checkpoint, Command, Decision, End, Event, PodId, Report, ReportKind, invariants};
+use agent_core::{
+    Agent, AgentConfig, Checkpoint, Command, Decision, End, Event, PodId, Report, ReportKind, invariants,
+};
 use model::link::{FrameworkRef, FromAgent, ToAgent};
 use model::task::{Pod, Task};
 use model::{
-    AgentId, ExecutorId, FrameworkId, Milli, Principal, Quantities, Reason, Resources, RoleName, Span, TaskHead, TaskId,
-    TaskState, TaskStatus, Timestamp,
+    AgentId, ExecutorId, FrameworkId, Milli, Principal, Quantities, Reason, Resources, RoleName, Span, TaskHead,
+    TaskId, TaskState, TaskStatus, Timestamp,
 };
 
 /// A core, a disk that is always fast, and a master that listens.
@@ -23,7 +25,12 @@ fn config() -> AgentConfig {
         name: "a".to_owned(),
         address: "10.0.0.1".to_owned(),
         port: 5051,
-        resources: Quantities { cpus: Milli::units(4), mem: Milli::units(4096), disk: Milli::units(1000), ..Quantities::default() },
+        resources: Quantities {
+            cpus: Milli::units(4),
+            mem: Milli::units(4096),
+            disk: Milli::units(1000),
+            ..Quantities::default()
+        },
         attributes: BTreeMap::new(),
         region: String::new(),
         zone: String::new(),
@@ -161,7 +168,10 @@ fn a_pod_ends_with_its_first_container_and_is_forgotten_when_acknowledged() {
     let kill = Command::Kill { pod_id: pod_id(), task_id: b, grace: None, reason };
     assert_eq!(rig.take(), [Command::ReportSeen { pod_id: pod_id(), number: 3 }, kill]);
     rig.report(&pod_id(), 4, "b", ended(0, true));
-    assert_eq!(rig.take(), [Command::ReportSeen { pod_id: pod_id(), number: 4 }, Command::Destroy { pod_id: pod_id() }]);
+    assert_eq!(
+        rig.take(),
+        [Command::ReportSeen { pod_id: pod_id(), number: 4 }, Command::Destroy { pod_id: pod_id() }]
+    );
     rig.step(Event::PodDestroyed { pod_id: pod_id() });
     assert_eq!(rig.acknowledge_all(), [("a".to_owned(), TaskState::Failed), ("b".to_owned(), TaskState::Killed)]);
     assert_eq!(rig.agent.tasks().count(), 0);
@@ -173,11 +183,15 @@ fn nothing_acts_before_the_disk_has_it() {
     let launch = ToAgent::Launch { framework: framework(), pod: pod("e", &[("a", 1)]), privileged_allowed: false };
     let mut out = Vec::new();
     rig.agent.step(rig.now, Event::Master { epoch: 3, message: launch }, &mut out);
-    let [Command::Note(Decision::Admitted { .. }), Command::Checkpoint { batch, .. }] = &out[..] else { panic!("{out:?}") };
+    let [Command::Note(Decision::Admitted { .. }), Command::Checkpoint { batch, .. }] = &out[..] else {
+        panic!("{out:?}")
+    };
     let batch = *batch;
     let mut out = Vec::new();
     rig.agent.step(rig.now, Event::Checkpointed { batch }, &mut out);
-    let [Command::Send(FromAgent::Update { status, .. }), Command::Prepare { .. }] = &out[..] else { panic!("{out:?}") };
+    let [Command::Send(FromAgent::Update { status, .. }), Command::Prepare { .. }] = &out[..] else {
+        panic!("{out:?}")
+    };
     assert_eq!(status.state, TaskState::Starting);
 }
 
@@ -233,7 +247,8 @@ fn an_update_is_repeated_until_acknowledged_and_the_next_one_waits() {
 fn a_kill_before_the_start_removes_the_pod_unstarted() {
     let mut rig = Rig::registered();
     rig.launch("e", &[("a", 1)]);
-    let kill = || ToAgent::Kill { framework_id: framework().id, task_id: TaskId::new("a").expect("valid"), grace: None };
+    let kill =
+        || ToAgent::Kill { framework_id: framework().id, task_id: TaskId::new("a").expect("valid"), grace: None };
     rig.hear(kill());
     assert!(rig.take().ends_with(&[Command::Destroy { pod_id: pod_id() }]));
     // A preparation that ends all the same starts nothing.
@@ -253,14 +268,17 @@ fn a_new_agent_finds_what_the_old_one_left() {
     let mut rig = Rig::start(disk, now);
     let found = rig.take();
     assert!(found.contains(&Command::Attach { pod_id: pod_id() }), "{found:?}");
-    assert!(found.iter().any(|command| matches!(command, Command::Prepare { launch } if launch.pod_id.as_str() == "1-f")));
+    assert!(
+        found.iter().any(|command| matches!(command, Command::Prepare { launch } if launch.pod_id.as_str() == "1-f"))
+    );
     rig.register();
     rig.step(Event::ExecutorAttached { pod_id: pod_id() });
     // The executor repeats what it does not know to be seen.
     rig.report(&pod_id(), 1, "a", ReportKind::Started { pid: 7 });
     rig.report(&pod_id(), 2, "a", ended(0, false));
     rig.step(Event::PodDestroyed { pod_id: pod_id() });
-    let seen: Vec<_> = rig.acknowledge_all().into_iter().filter(|(task, _)| task == "a").map(|(_, state)| state).collect();
+    let seen: Vec<_> =
+        rig.acknowledge_all().into_iter().filter(|(task, _)| task == "a").map(|(_, state)| state).collect();
     assert_eq!(seen, [TaskState::Starting, TaskState::Running, TaskState::Finished]);
 }
 

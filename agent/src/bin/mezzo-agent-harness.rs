@@ -34,7 +34,8 @@ fn agent_main(args: Vec<String>) -> ExitCode {
         zone: "z".to_owned(),
         program: std::env::current_exe().expect("this program has a path"),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime starts");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime starts");
     match runtime.block_on(agent::run(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -77,7 +77,10 @@ pub(crate) fn environment(
     for variable in command.into_iter().flat_map(|environment| &environment.variables) {
         if variable.secret.is_some() {
             // It would stand in the container's configuration on the disk.
-            return Err(format!("variable {} is a secret: secrets are files, use a volume with source SECRET", variable.name));
+            return Err(format!(
+                "variable {} is a secret: secrets are files, use a volume with source SECRET",
+                variable.name
+            ));
         }
         if variable.name.is_empty() || variable.name.contains(['=', '\0']) {
             return Err(format!("'{}' is no name of a variable", variable.name));

@@ -1,10 +1,10 @@
 //! The volumes of a task: from what the framework wrote to what is mounted where.
+use mesos::volume::Mode;
+use mesos::volume::source::Type;
 use model::resources::{Resources, Volume as Held};
 use model::{RoleName, VolumeId};
 use proto::mesos::v1 as mesos;
 use proto::mezzo::v1::volume_option::Propagation;
-use mesos::volume::Mode;
-use mesos::volume::source::Type;
 
 /// One mount of a container, its source still by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,8 @@ pub(crate) fn volumes_of(info: &mesos::TaskInfo, own: &Resources, pod: &Resource
         let option = options.iter().find(|option| option.container_path == path);
         let target = inside(path)?;
         let source = if option.is_some_and(|option| option.persistent) {
-            let (role, id) = held(pod, path).ok_or_else(|| format!("volume {path} is persistent, but the pod has no such disk"))?;
+            let (role, id) =
+                held(pod, path).ok_or_else(|| format!("volume {path} is persistent, but the pod has no such disk"))?;
             Source::Persistent { role, id }
         } else {
             source_of(volume)?
@@ -90,9 +91,15 @@ fn source_of(volume: &mesos::Volume) -> Result<Source, String> {
         }
         Type::HostPath => {
             let host = source.host_path.as_ref().ok_or_else(missing)?;
-            if host.path.starts_with('/') { Ok(Source::Host(host.path.clone())) } else { Ok(Source::Sandbox(below(&host.path)?)) }
+            if host.path.starts_with('/') {
+                Ok(Source::Host(host.path.clone()))
+            } else {
+                Ok(Source::Sandbox(below(&host.path)?))
+            }
         }
-        Type::Unknown | Type::DockerVolume | Type::CsiVolume => Err(format!("volume {path} has a source that this agent does not support")),
+        Type::Unknown | Type::DockerVolume | Type::CsiVolume => {
+            Err(format!("volume {path} has a source that this agent does not support"))
+        }
     }
 }
 
@@ -163,7 +170,10 @@ mod tests {
     fn volumes_that_leave_their_place_are_refused() {
         let nothing = Resources::default();
         for (container_path, path) in [("/a/../b", "x"), ("", "x"), ("/a", "../x"), ("/a", "/x"), ("/", "x")] {
-            assert!(volumes_of(&task(vec![shared(container_path, path)]), &nothing, &nothing).is_err(), "{container_path} {path}");
+            assert!(
+                volumes_of(&task(vec![shared(container_path, path)]), &nothing, &nothing).is_err(),
+                "{container_path} {path}"
+            );
         }
         let twice = task(vec![shared("/a", "x"), shared("/a/", "y")]);
         assert!(volumes_of(&twice, &nothing, &nothing).is_err());

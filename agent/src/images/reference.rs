@@ -39,7 +39,10 @@ impl ImageName {
                 None => rest.rsplit_once(':').unwrap_or((rest, "latest")),
             };
             let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-' | '/');
-            if repository.is_empty() || !repository.chars().all(good) || repository.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            if repository.is_empty()
+                || !repository.chars().all(good)
+                || repository.split('/').any(|part| matches!(part, "" | "." | ".."))
+            {
                 return Err(bad("a repository is made of a-z, 0-9, '.', '_', '-' and '/'"));
             }
             let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':');
@@ -60,7 +63,10 @@ mod tests {
 
     #[test]
     fn the_three_kinds_of_names_are_told_apart() {
-        let pool = |repository: &str, version: &str| ImageName::Pool { repository: repository.into(), version: version.into() };
+        let pool = |repository: &str, version: &str| ImageName::Pool {
+            repository: repository.into(),
+            version: version.into(),
+        };
         let layout = |path: &str, tag: Option<&str>| ImageName::Layout { path: path.into(), tag: tag.map(Into::into) };
         for (name, expected) in [
             ("pool/node:1.20.2", pool("node", "1.20.2")),

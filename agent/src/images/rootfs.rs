@@ -35,8 +35,11 @@ pub(crate) fn mount_tmpfs(path: &Path, bytes: usize, mode: &str) -> Result<(), I
     make(path)?;
     let options = format!("size={bytes},mode={mode}");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options.as_str()))
-        .map_err(|errno| ImageError::Mount { what: "tmpfs", path: path.to_owned(), source: errno.into() })
+    mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options.as_str())).map_err(|errno| ImageError::Mount {
+        what: "tmpfs",
+        path: path.to_owned(),
+        source: errno.into(),
+    })
 }
 
 fn overlay(lower: &[PathBuf], writable: &Path, dir: &Path) -> Result<PathBuf, ImageError> {

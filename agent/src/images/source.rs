@@ -79,12 +79,12 @@ impl Registries {
         let mut file = tokio::fs::File::create(to).await.map_err(ImageError::disk("create", to))?;
         match name {
             ImageName::Pool { repository, .. } => {
-                download(&self.master, &format!("/v2/{repository}/blobs/{digest}"), size, &mut file)
-                    .await
-                    .map_err(|error| match error {
+                download(&self.master, &format!("/v2/{repository}/blobs/{digest}"), size, &mut file).await.map_err(
+                    |error| match error {
                         Download::Remote(source) => fetch(digest, repository)(source),
                         Download::Disk(source) => ImageError::Disk { operation: "write", path: to.to_owned(), source },
-                    })?;
+                    },
+                )?;
             }
             ImageName::Registry(reference) => {
                 let descriptor = OciDescriptor {
@@ -165,7 +165,8 @@ fn layout_digest(layout: &Path, tag: Option<&str>) -> Result<String, ImageError>
     })?;
     let tagged = |wanted: &str| {
         index.manifests().iter().find(|descriptor| {
-            let name = descriptor.annotations().as_ref().and_then(|notes| notes.get("org.opencontainers.image.ref.name"));
+            let name =
+                descriptor.annotations().as_ref().and_then(|notes| notes.get("org.opencontainers.image.ref.name"));
             name.is_some_and(|name| name == wanted || name.rsplit(':').next() == Some(wanted))
         })
     };

@@ -118,7 +118,9 @@ impl ImageStore {
             }
             let index: ImageIndex = parse("the index", text, &bytes)?;
             let wanted = index.manifests().iter().find(|descriptor| match descriptor.platform() {
-                Some(platform) => platform.os().to_string() == "linux" && platform.architecture().to_string() == architecture(),
+                Some(platform) => {
+                    platform.os().to_string() == "linux" && platform.architecture().to_string() == architecture()
+                }
                 None => true,
             });
             let Some(descriptor) = wanted else {
@@ -127,7 +129,11 @@ impl ImageStore {
             };
             bytes = self.manifest_by_digest(name, descriptor.digest().as_ref()).await?;
         }
-        Err(ImageError::Document { what: "the index", name: text.to_owned(), problem: "is nested too deeply".to_owned() })
+        Err(ImageError::Document {
+            what: "the index",
+            name: text.to_owned(),
+            problem: "is nested too deeply".to_owned(),
+        })
     }
 
     async fn manifest_by_digest(&self, name: &ImageName, digest: &str) -> Result<Vec<u8>, ImageError> {
@@ -190,7 +196,8 @@ impl ImageStore {
             Err(error) => Err(error),
         };
         let _ = fs::remove_file(&packed);
-        let result = result.and_then(|()| fs::rename(&unpacked, &target).map_err(ImageError::disk("rename", &unpacked)));
+        let result =
+            result.and_then(|()| fs::rename(&unpacked, &target).map_err(ImageError::disk("rename", &unpacked)));
         if result.is_err() {
             let _ = fs::remove_dir_all(&unpacked);
         }
@@ -208,7 +215,9 @@ impl ImageStore {
         }
         let temporary = self.temporary();
         let work = (path.to_owned(), temporary.clone());
-        let done = tokio::task::spawn_blocking(move || unpack::archive(&work.0, &work.1)).await.expect("unpacking does not panic");
+        let done = tokio::task::spawn_blocking(move || unpack::archive(&work.0, &work.1))
+            .await
+            .expect("unpacking does not panic");
         let done = done.and_then(|()| fs::rename(&temporary, &target).map_err(ImageError::disk("rename", &temporary)));
         if done.is_err() {
             let _ = fs::remove_dir_all(&temporary);

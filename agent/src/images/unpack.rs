@@ -25,8 +25,11 @@ pub(crate) fn layer(packed: &Path, target: &Path, digest: &str, diff_id: &str) -
         archive.set_preserve_ownerships(true);
         archive.set_unpack_xattrs(true);
         archive.set_preserve_mtime(true);
-        let root = Root::open(target)
-            .map_err(|error| ImageError::Disk { operation: "open", path: target.to_owned(), source: io::Error::other(error) })?;
+        let root = Root::open(target).map_err(|error| ImageError::Disk {
+            operation: "open",
+            path: target.to_owned(),
+            source: io::Error::other(error),
+        })?;
         entries(&mut archive, &root, target, diff_id)?;
         // The archive ends before its stream: what follows counts for the digest.
         io::copy(&mut inner, &mut io::sink()).map_err(ImageError::disk("read", packed))?;
@@ -99,7 +102,8 @@ fn entries<R: Read>(archive: &mut tar::Archive<R>, root: &Root, target: &Path, l
         if let Some(hidden) = name.strip_prefix(".wh.") {
             make_parent()?;
             // Device 0:0 is overlayfs's whiteout.
-            root.create(parent.join(hidden), &InodeType::CharacterDevice(Permissions::from_mode(0o000), 0)).map_err(library)?;
+            root.create(parent.join(hidden), &InodeType::CharacterDevice(Permissions::from_mode(0o000), 0))
+                .map_err(library)?;
             continue;
         }
         let kind = entry.header().entry_type();
@@ -146,9 +150,8 @@ mod xattr {
     pub(super) fn set(dir: &Path) -> io::Result<()> {
         let path = std::ffi::CString::new(dir.as_os_str().as_bytes()).map_err(io::Error::other)?;
         // SAFETY: the pointers are valid for the call, and the kernel reads one byte of the value.
-        let done = unsafe {
-            libc::lsetxattr(path.as_ptr(), c"trusted.overlay.opaque".as_ptr(), c"y".as_ptr().cast(), 1, 0)
-        };
+        let done =
+            unsafe { libc::lsetxattr(path.as_ptr(), c"trusted.overlay.opaque".as_ptr(), c"y".as_ptr().cast(), 1, 0) };
         if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 }

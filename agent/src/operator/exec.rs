@@ -68,7 +68,13 @@ fn split(master: OwnedFd) -> std::io::Result<(tokio::fs::File, tokio::fs::File)>
     Ok((tokio::fs::File::from_std(master.into()), tokio::fs::File::from_std(other.into())))
 }
 
-async fn with_terminal(mut child: Child, reader: tokio::fs::File, mut writer: tokio::fs::File, mut input: Streaming<wire::ExecInput>, sender: Outbound) {
+async fn with_terminal(
+    mut child: Child,
+    reader: tokio::fs::File,
+    mut writer: tokio::fs::File,
+    mut input: Streaming<wire::ExecInput>,
+    sender: Outbound,
+) {
     let output = tokio::spawn(copy(reader, sender.clone(), Out::Stdout));
     loop {
         tokio::select! {

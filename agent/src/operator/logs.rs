@@ -20,7 +20,8 @@ pub(super) fn read(
     tail: i64,
     follow: bool,
 ) -> impl Stream<Item = Result<LogChunk, Status>> + Send {
-    let reader = Reader { path, pod_dir, task_id, tail: u64::try_from(tail).unwrap_or(0), follow, file: None, ended: false };
+    let reader =
+        Reader { path, pod_dir, task_id, tail: u64::try_from(tail).unwrap_or(0), follow, file: None, ended: false };
     futures::stream::unfold(reader, |mut reader| async move {
         match Box::pin(reader.next()).await {
             Ok(Some(data)) => Some((Ok(LogChunk { data }), reader)),
@@ -95,7 +96,8 @@ impl Reader {
 
 /// Whether a container's end is on record, or nobody is left who could write for it.
 fn has_ended(pod_dir: &Path, task_id: &str) -> bool {
-    let recorded = executor::files::load_ended(pod_dir).unwrap_or_default().iter().any(|report| report.task_id == task_id);
+    let recorded =
+        executor::files::load_ended(pod_dir).unwrap_or_default().iter().any(|report| report.task_id == task_id);
     let orphaned = match executor::files::ExecutorRecord::load(pod_dir) {
         Ok(Some(record)) => !record.is_alive(),
         // Not started yet, unless everything of it is gone already.

@@ -96,7 +96,9 @@ impl ArtifactStore {
         for attempt in 1.. {
             match self.fetch(hex, &temporary).await {
                 Ok(()) => break,
-                Err(error @ (ArtifactError::Fetch { .. } | ArtifactError::Digest { .. })) if attempt < limits::DOWNLOAD_ATTEMPTS => {
+                Err(error @ (ArtifactError::Fetch { .. } | ArtifactError::Digest { .. }))
+                    if attempt < limits::DOWNLOAD_ATTEMPTS =>
+                {
                     tracing::warn!(error = %daemon::error::chain(&error), attempt, "artifact not fetched, trying again");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(limits::RETRY_MAX);
@@ -114,9 +116,11 @@ impl ArtifactStore {
     async fn fetch(&self, hex: &str, to: &Path) -> Result<(), ArtifactError> {
         let mut file = tokio::fs::File::create(to).await.map_err(disk("create", to))?;
         let path = format!("/artifacts/sha256/{hex}");
-        Box::pin(download(&self.master, &path, limits::ARTIFACT_BYTES_MAX, &mut file)).await.map_err(|error| match error {
-            Download::Remote(source) => ArtifactError::Fetch { digest: hex.to_owned(), source },
-            Download::Disk(source) => disk("write", to)(source),
+        Box::pin(download(&self.master, &path, limits::ARTIFACT_BYTES_MAX, &mut file)).await.map_err(|error| {
+            match error {
+                Download::Remote(source) => ArtifactError::Fetch { digest: hex.to_owned(), source },
+                Download::Disk(source) => disk("write", to)(source),
+            }
         })?;
         let path = to.to_owned();
         let found = tokio::task::spawn_blocking(move || -> io::Result<String> {

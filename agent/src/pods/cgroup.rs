@@ -9,7 +9,8 @@ pub(super) fn place(pid: u32, cgroup: &str) -> Result<(), io::Error> {
     let mut last = Ok(());
     for mount in hierarchies(&fs::read_to_string("/proc/self/mountinfo")?) {
         let dir = mount.join(cgroup.trim_start_matches('/'));
-        if let Err(error) = fs::create_dir_all(&dir).and_then(|()| fs::write(dir.join("cgroup.procs"), pid.to_string())) {
+        if let Err(error) = fs::create_dir_all(&dir).and_then(|()| fs::write(dir.join("cgroup.procs"), pid.to_string()))
+        {
             last = Err(error);
         }
     }
@@ -25,7 +26,8 @@ fn hierarchies(mountinfo: &str) -> Vec<PathBuf> {
             let mut fields = before.split(' ').skip(3);
             let (root, mount) = (fields.next()?, fields.next()?);
             let kind = after.split(' ').next()?;
-            let is_cpuset = after.rsplit(' ').next().is_some_and(|options| options.split(',').any(|option| option == "cpuset"));
+            let is_cpuset =
+                after.rsplit(' ').next().is_some_and(|options| options.split(',').any(|option| option == "cpuset"));
             (root == "/" && matches!(kind, "cgroup" | "cgroup2") && !is_cpuset).then(|| Path::new(mount).to_owned())
         })
         .collect()

@@ -7,9 +7,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_core::{End, Event, PodId, Report, ReportKind};
 use ::executor::files::{self, ExecutorRecord};
 use ::executor::link::{AgentEnd, LinkError};
+use agent_core::{End, Event, PodId, Report, ReportKind};
 use model::{Span, TaskId, Timestamp};
 use proto::mezzo::v1 as wire;
 use tokio::sync::mpsc;
@@ -23,14 +23,23 @@ use crate::limits;
 /// What the pod's actor has to say to the executor.
 #[derive(Debug)]
 pub(crate) enum ToLink {
-    Kill { task_id: TaskId, grace: Option<Span>, reason: String },
+    Kill {
+        task_id: TaskId,
+        grace: Option<Span>,
+        reason: String,
+    },
     Seen(u64),
     /// The last: the link ends when the executor does.
     Exit,
 }
 
 /// From finding or spawning the executor to its death, which is the last event.
-pub(super) async fn run(context: Arc<Context>, pod_id: PodId, dir: PathBuf, mut inbox: mpsc::UnboundedReceiver<ToLink>) {
+pub(super) async fn run(
+    context: Arc<Context>,
+    pod_id: PodId,
+    dir: PathBuf,
+    mut inbox: mpsc::UnboundedReceiver<ToLink>,
+) {
     let why = Box::pin(follow(&context, &pod_id, &dir, &mut inbox)).await;
     let _ = context.events.send(Event::ExecutorGone { pod_id, why }).await;
 }

@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::artifacts::ArtifactError;
 use super::{Context, volumes};
 use crate::container::{
-    Bind, Bundle, PrivilegeNeeded, SANDBOX, Source, User, Volume, environment, invocation, limits_of, resolve, volumes_of,
+    Bind, Bundle, PrivilegeNeeded, SANDBOX, Source, User, Volume, environment, invocation, limits_of, resolve,
+    volumes_of,
 };
 use crate::images::{Image, ImageError, mount_host_root, mount_image, mount_tmpfs};
 use crate::limits;
@@ -57,11 +58,16 @@ fn make(path: &Path) -> Result<(), PrepareError> {
 }
 
 /// Prepares everything, or says why not. Cancelling ends it soon; what was made is removed by whoever cancels.
-pub(super) async fn prepare(context: &Context, launch: &LaunchRecord, cancel: &CancellationToken) -> Result<(), PrepareError> {
+pub(super) async fn prepare(
+    context: &Context,
+    launch: &LaunchRecord,
+    cancel: &CancellationToken,
+) -> Result<(), PrepareError> {
     let dir = context.pod_dir(&launch.pod_id);
     make(&dir)?;
     let (path, cgroup) = (dir.clone(), context.pod_cgroup(&launch.pod_id));
-    let cleaned = tokio::task::spawn_blocking(move || super::clean(&path, &cgroup)).await.expect("cleaning does not panic");
+    let cleaned =
+        tokio::task::spawn_blocking(move || super::clean(&path, &cgroup)).await.expect("cleaning does not panic");
     cleaned.map_err(PrepareError::Clean)?;
     let _ = fs::remove_file(dir.join("start.json"));
     make(&dir.join("shared"))?;
@@ -100,7 +106,11 @@ impl Preparation<'_> {
         PrepareError::Task { task: self.id(), problem: problem.into() }
     }
     fn privileged_only(&self, privileged: bool, what: &'static str) -> Result<(), PrepareError> {
-        if privileged { Ok(()) } else { Err(PrepareError::Privileges { task: self.id(), source: PrivilegeNeeded(what) }) }
+        if privileged {
+            Ok(())
+        } else {
+            Err(PrepareError::Privileges { task: self.id(), source: PrivilegeNeeded(what) })
+        }
     }
 
     async fn run(&self, names: &mut BTreeSet<String>) -> Result<wire::ContainerSpec, PrepareError> {
@@ -118,7 +128,8 @@ impl Preparation<'_> {
         make(&place)?;
         make(&sandbox)?;
 
-        let image_name = container.mesos.as_ref().and_then(|mesos| mesos.image.as_ref()).and_then(|image| image.docker.as_ref());
+        let image_name =
+            container.mesos.as_ref().and_then(|mesos| mesos.image.as_ref()).and_then(|image| image.docker.as_ref());
         let image = match image_name {
             Some(image) if !extension.host_root => {
                 let image = Box::pin(self.context.images.ensure(&image.name)).await;
@@ -128,8 +139,7 @@ impl Preparation<'_> {
             None => None,
         };
         let config = image.as_ref().map(|image| image.configuration.config().clone().unwrap_or_default());
-        let mut command = invocation(&info, config.as_ref())
-            .map_err(|problem| self.wrong(problem))?;
+        let mut command = invocation(&info, config.as_ref()).map_err(|problem| self.wrong(problem))?;
         let rootfs = self.mount(image, &place).await?;
         let user = resolve(&rootfs, &command.user).map_err(|problem| self.wrong(problem))?;
         own(&sandbox, &user)?;
@@ -166,7 +176,8 @@ impl Preparation<'_> {
 
         let bundle = Bundle {
             argv: command.argv,
-            environment: environment(&info, config.as_ref(), &self.environment()).map_err(|problem| self.wrong(problem))?,
+            environment: environment(&info, config.as_ref(), &self.environment())
+                .map_err(|problem| self.wrong(problem))?,
             working_directory: command.working_directory,
             user,
             hostname: container.hostname.clone().unwrap_or_else(|| self.context.name.clone()),
@@ -174,7 +185,8 @@ impl Preparation<'_> {
             limits: limits_of(&info, &self.task.head.resources, privileged),
             binds,
             tmpfs,
-            share_pid_namespace: privileged && container.linux_info.as_ref().is_some_and(mesos::LinuxInfo::share_pid_namespace),
+            share_pid_namespace: privileged
+                && container.linux_info.as_ref().is_some_and(mesos::LinuxInfo::share_pid_namespace),
         };
         let path = place.join("config.json");
         fs::write(&path, bundle.config().to_string()).map_err(disk("write", &path))?;
@@ -262,7 +274,8 @@ impl Preparation<'_> {
             key: key.to_owned(),
             task_id: self.id(),
         };
-        let mut client = AgentsClient::new(self.context.master.clone()).max_decoding_message_size(limits::SECRET_BYTES_MAX + 1024);
+        let mut client =
+            AgentsClient::new(self.context.master.clone()).max_decoding_message_size(limits::SECRET_BYTES_MAX + 1024);
         let mut pause = limits::RETRY_MIN;
         for attempt in 1.. {
             match client.fetch_secret(request.clone()).await {
@@ -271,7 +284,13 @@ impl Preparation<'_> {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(limits::RETRY_MAX);
                 }
-                Err(source) => return Err(PrepareError::Secret { task: self.id(), key: key.to_owned(), source: Box::new(source) }),
+                Err(source) => {
+                    return Err(PrepareError::Secret {
+                        task: self.id(),
+                        key: key.to_owned(),
+                        source: Box::new(source),
+                    });
+                }
             }
         }
         unreachable!("the loop returns")
@@ -371,9 +390,13 @@ fn host_mounts(state_dir: &str) -> Vec<Bind> {
     for line in table.lines() {
         let Some((before, after)) = line.split_once(" - ") else { continue };
         let (Some(target), Some(kind)) = (before.split(' ').nth(4), after.split(' ').next()) else { continue };
-        let real = ["ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "overlay", "squashfs", "erofs", "virtiofs", "9p", "nfs", "nfs4"];
+        let real = [
+            "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "overlay", "squashfs", "erofs", "virtiofs", "9p",
+            "nfs", "nfs4",
+        ];
         let own = ["/proc", "/sys", "/dev", "/run", "/tmp", "/mnt/mezzo", "/etc/mezzo", state_dir];
-        let below = |prefix: &str| target == prefix || target.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
+        let below =
+            |prefix: &str| target == prefix || target.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
         // Names with blanks are written in octal: nobody runs programs from there.
         if target == "/" || !real.contains(&kind) || own.iter().any(|prefix| below(prefix)) || target.contains('\\') {
             continue;
@@ -392,7 +415,8 @@ mod tests {
     #[test]
     fn container_names_are_clean_and_unique() {
         let mut taken = BTreeSet::new();
-        let names = ["Web_0 server", "web-0-server", "", "state", "executor"].map(|name| container_name(name, &mut taken));
+        let names =
+            ["Web_0 server", "web-0-server", "", "state", "executor"].map(|name| container_name(name, &mut taken));
         assert_eq!(names, ["web-0-server", "web-0-server-2", "task", "task-state", "task-executor"]);
     }
 }

@@ -40,7 +40,10 @@ pub fn busybox_layout(dir: &Path) -> String {
     file(&mut tar, "bin/busybox", 0o755, &binary);
     file(&mut tar, "etc/passwd", 0o644, b"root:x:0:0::/:/bin/sh\nweb:x:1000:1000::/:/bin/sh\n");
     file(&mut tar, "etc/group", 0o644, b"root:x:0:\nweb:x:1000:\n");
-    for applet in ["sh", "sleep", "cat", "echo", "id", "ls", "stat", "dd", "head", "tail", "grep", "mount", "mknod", "true", "kill", "test", "wc"] {
+    for applet in [
+        "sh", "sleep", "cat", "echo", "id", "ls", "stat", "dd", "head", "tail", "grep", "mount", "mknod", "true",
+        "kill", "test", "wc",
+    ] {
         let mut header = header();
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_size(0);

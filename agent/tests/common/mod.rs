@@ -60,11 +60,15 @@ impl wire::agents_server::Agents for Master {
             addresses: vec![],
             valid: Duration::from_secs(3600),
         };
-        let certificate_pem = self.ca.sign(&request.csr_pem, &certificate).map_err(|e| Status::internal(e.to_string()))?;
+        let certificate_pem =
+            self.ca.sign(&request.csr_pem, &certificate).map_err(|e| Status::internal(e.to_string()))?;
         Ok(Response::new(wire::JoinReply { certificate_pem, ca_pem: self.ca.ca_pem().to_owned() }))
     }
 
-    async fn session(&self, request: Request<Streaming<wire::AgentMessage>>) -> Result<Response<Self::SessionStream>, Status> {
+    async fn session(
+        &self,
+        request: Request<Streaming<wire::AgentMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
         let (sender, receiver) = mpsc::channel(1024);
         let mut heard = request.into_inner();
         let master = self.clone();
@@ -78,9 +82,14 @@ impl wire::agents_server::Agents for Master {
         Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver))))
     }
 
-    async fn fetch_secret(&self, request: Request<wire::FetchSecretRequest>) -> Result<Response<wire::FetchSecretReply>, Status> {
+    async fn fetch_secret(
+        &self,
+        request: Request<wire::FetchSecretRequest>,
+    ) -> Result<Response<wire::FetchSecretReply>, Status> {
         let value = self.secrets.get(&request.into_inner().key).cloned();
-        value.map(|value| Response::new(wire::FetchSecretReply { value: value.into() })).ok_or_else(|| Status::not_found("no such secret"))
+        value
+            .map(|value| Response::new(wire::FetchSecretReply { value: value.into() }))
+            .ok_or_else(|| Status::not_found("no such secret"))
     }
 }
 
@@ -94,7 +103,11 @@ impl Master {
         }
     }
 
-    fn answer(book: &mut Book, message: FromAgent, sender: &mpsc::Sender<Result<wire::MasterMessage, Status>>) -> Option<ToAgent> {
+    fn answer(
+        book: &mut Book,
+        message: FromAgent,
+        sender: &mpsc::Sender<Result<wire::MasterMessage, Status>>,
+    ) -> Option<ToAgent> {
         match message {
             FromAgent::Register(registration) => {
                 book.registrations.push(*registration);
@@ -154,7 +167,8 @@ impl World {
         let (own, operator) = (issue("master", "master.mezzo"), issue("operator/test", "operator"));
         let (changed_sender, changed) = watch::channel(0);
         let secrets = BTreeMap::from([("secret/key".to_owned(), b"very secret".to_vec())]);
-        let master = Master { ca: Arc::new(ca), book: Arc::default(), secrets: Arc::new(secrets), changed: changed_sender };
+        let master =
+            Master { ca: Arc::new(ca), book: Arc::default(), secrets: Arc::new(secrets), changed: changed_sender };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let master_address = listener.local_addr().expect("bound").to_string();
         let service = wire::agents_server::AgentsServer::new(master.clone()).max_decoding_message_size(16 << 20);
@@ -178,11 +192,19 @@ impl World {
 
     pub fn start_agent(&mut self) {
         let sha = self.master.ca.sha256().expect("a CA");
-        let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("agent.log")).expect("log");
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.dir.path().join("agent.log")).expect("log");
         let child = Command::new(env!("CARGO_BIN_EXE_mezzo-agent-harness"))
             .arg("agent")
             .arg(self.state_dir())
-            .args([&self.name, &self.port.to_string(), &self.master_address, "cpus:4;mem:2048;disk:4096;ports:[20000-20099]", "good", &sha])
+            .args([
+                &self.name,
+                &self.port.to_string(),
+                &self.master_address,
+                "cpus:4;mem:2048;disk:4096;ports:[20000-20099]",
+                "good",
+                &sha,
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -279,7 +301,8 @@ impl World {
     /// Waits for a task's terminal update.
     pub async fn ended(&mut self, task: &str) -> TaskStatus {
         let last = |book: &Book| book.updates.iter().rev().find(|status| status.task_id.as_str() == task).cloned();
-        self.wait(&format!("task {task} ends"), |book| last(book).is_some_and(|status| status.state.is_terminal())).await;
+        self.wait(&format!("task {task} ends"), |book| last(book).is_some_and(|status| status.state.is_terminal()))
+            .await;
         self.book(last).expect("just seen")
     }
 
@@ -307,7 +330,8 @@ impl World {
 
     /// A task's whole log.
     pub async fn log(&self, task: &str, stream: &str) -> String {
-        let request = wire::ReadLogRequest { task_id: task.to_owned(), stream: stream.to_owned(), follow: true, tail_bytes: 0 };
+        let request =
+            wire::ReadLogRequest { task_id: task.to_owned(), stream: stream.to_owned(), follow: true, tail_bytes: 0 };
         let mut chunks = self.operator().read_log(request).await.expect("read").into_inner();
         let mut text = Vec::new();
         while let Some(chunk) = chunks.message().await.expect("read") {
@@ -351,7 +375,11 @@ impl Drop for World {
         if std::thread::panicking() {
             eprintln!("agent: {}", std::fs::read_to_string(self.dir.path().join("agent.log")).unwrap_or_default());
             for pod in entries(&self.state_dir().join("pods")) {
-                eprintln!("{}: {}", pod.display(), std::fs::read_to_string(pod.join("executor.log")).unwrap_or_default());
+                eprintln!(
+                    "{}: {}",
+                    pod.display(),
+                    std::fs::read_to_string(pod.join("executor.log")).unwrap_or_default()
+                );
             }
         }
     }

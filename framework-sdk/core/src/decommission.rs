@@ -95,7 +95,11 @@ impl Scheduler {
                         alive.push(key.to_string());
                     }
                 }
-                if alive.is_empty() { Ok(()) } else { Err((Status::Started, format!("{} is ending", alive.join(", ")))) }
+                if alive.is_empty() {
+                    Ok(())
+                } else {
+                    Err((Status::Started, format!("{} is ending", alive.join(", "))))
+                }
             }
             Stage::AfterKill => {
                 next = Some(Stage::Release);
@@ -108,7 +112,9 @@ impl Scheduler {
                 let prefix = instance.to_string();
                 let is_held = |unit: &String| *unit == prefix || unit.starts_with(&format!("{prefix}."));
                 match self.meta.releases.iter().find(|(_, unit)| is_held(unit)) {
-                    Some((agent, _)) => Err((Status::Prepared, format!("waits for agent {agent} to offer what it held"))),
+                    Some((agent, _)) => {
+                        Err((Status::Prepared, format!("waits for agent {agent} to offer what it held")))
+                    }
                     None => Ok(()),
                 }
             }
@@ -137,7 +143,12 @@ impl Scheduler {
         }
     }
 
-    fn stage_action(&mut self, now: Timestamp, instance: &InstanceName, action: Option<&str>) -> Result<(), (Status, String)> {
+    fn stage_action(
+        &mut self,
+        now: Timestamp,
+        instance: &InstanceName,
+        action: Option<&str>,
+    ) -> Result<(), (Status, String)> {
         let Some(action) = action else { return Ok(()) };
         let ask_key = format!("action {DECOMMISSION}/{instance}/{action}");
         let placement = self.units_of(instance).iter().find_map(|key| self.units[key].placement.clone());

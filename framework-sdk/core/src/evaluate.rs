@@ -104,7 +104,13 @@ pub fn evaluate(need: &Need, offer: &AgentOffer, owner: &Owner, neighbours: &[Ne
     (verdict, fit)
 }
 
-fn stages(need: &Need, offer: &AgentOffer, owner: &Owner, neighbours: &[Neighbour], verdict: &mut Verdict) -> Option<Fit> {
+fn stages(
+    need: &Need,
+    offer: &AgentOffer,
+    owner: &Owner,
+    neighbours: &[Neighbour],
+    verdict: &mut Verdict,
+) -> Option<Fit> {
     verdict.stage("placement", placement::check(need, &offer.agent, neighbours))?;
     let available = offer.resources.usable_by(&owner.role);
     let title = need.spec.has_persistent_volumes().then(|| owner.reservation(&need.unit));

@@ -24,6 +24,6 @@ pub mod testing;
 mod uninstall;
 pub mod view;
 
-pub use event::{Answer, Command, Event, Launch, LaunchOutcome, PodLaunch};
 pub use evaluate::Owner;
+pub use event::{Answer, Command, Event, Launch, LaunchOutcome, PodLaunch};
 pub use scheduler::Scheduler;

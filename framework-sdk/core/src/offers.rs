@@ -62,7 +62,10 @@ impl Scheduler {
             let is_suspect = self.units.get(&need.unit).is_some_and(|unit| unit.failures > 0);
             let mut order: Vec<AgentId> = by_agent.keys().cloned().collect();
             order.sort_by_key(|id| {
-                neighbours.iter().filter(|n| n.instance.pod == need.unit.instance.pod && n.placement.agent_id == *id).count()
+                neighbours
+                    .iter()
+                    .filter(|n| n.instance.pod == need.unit.instance.pod && n.placement.agent_id == *id)
+                    .count()
             });
             for agent_id in order {
                 // What failed before is launched alone, so that it cannot take others with it.
@@ -111,18 +114,22 @@ impl Scheduler {
             let mut tasks = Vec::new();
             unit.tasks.clear();
             for (name, resources) in &fit.tasks {
-                let task_id = TaskId::new(format!("{}.{name}.{launch}", need.unit.instance)).expect("names are short and plain");
-                unit.tasks.insert(name.clone(), TaskRecord {
-                    task_id: task_id.clone(),
-                    state: TaskState::Staging,
-                    message: String::new(),
-                    ready: None,
-                    healthy: None,
-                    launched_at: now,
-                    running_at: None,
-                    ended_at: None,
-                    unreachable_since: None,
-                });
+                let task_id =
+                    TaskId::new(format!("{}.{name}.{launch}", need.unit.instance)).expect("names are short and plain");
+                unit.tasks.insert(
+                    name.clone(),
+                    TaskRecord {
+                        task_id: task_id.clone(),
+                        state: TaskState::Staging,
+                        message: String::new(),
+                        ready: None,
+                        healthy: None,
+                        launched_at: now,
+                        running_at: None,
+                        ended_at: None,
+                        unreachable_since: None,
+                    },
+                );
                 self.tasks.insert(task_id.clone(), (need.unit.clone(), name.clone()));
                 tasks.push((name.clone(), task_id, resources.clone()));
             }
@@ -157,7 +164,9 @@ impl Scheduler {
         let mut released = Vec::new();
         for (holding, quantities) in &offer.resources.held {
             let labels = &holding.reservation.labels;
-            if labels.get(LABEL_FRAMEWORK) != Some(&self.owner.framework) || holding.reservation.principal != self.owner.principal {
+            if labels.get(LABEL_FRAMEWORK) != Some(&self.owner.framework)
+                || holding.reservation.principal != self.owner.principal
+            {
                 continue;
             }
             let Some(unit) = labels.get(LABEL_UNIT) else { continue };
@@ -235,7 +244,8 @@ impl Scheduler {
     pub(crate) fn obstacle(&self, need: &Need) -> String {
         let mut wanted = need.spec.quantities();
         if !need.unit.part.is_empty() {
-            wanted = model::Quantities { cpus: need.spec.executor_cpus, mem: need.spec.executor_mem, ..Default::default() };
+            wanted =
+                model::Quantities { cpus: need.spec.executor_cpus, mem: need.spec.executor_mem, ..Default::default() };
             for task in need.unit.tasks(&need.spec) {
                 wanted.add(&task.quantities());
             }

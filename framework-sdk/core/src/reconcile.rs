@@ -61,8 +61,7 @@ impl Scheduler {
         }
         if now >= reconciler.next_at {
             reconciler.attempt += 1;
-            reconciler.next_at =
-                now + backoff::wait(reconciler.attempt, limits::RECONCILE_MIN, limits::RECONCILE_MAX);
+            reconciler.next_at = now + backoff::wait(reconciler.attempt, limits::RECONCILE_MIN, limits::RECONCILE_MAX);
             let tasks = reconciler.pending.iter().take(limits::RECONCILE_TASKS_MAX);
             let tasks = tasks.map(|(task, agent)| (task.clone(), agent.clone())).collect();
             self.effects.push(Command::Reconcile(tasks));

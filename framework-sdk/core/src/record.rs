@@ -165,9 +165,8 @@ impl UnitRecord {
     /// Whether a task of the last launch ended that should not have, or ended without reaching its goal.
     pub fn has_failed(&self, key: &UnitKey) -> bool {
         let Some(spec) = &self.spec else { return false };
-        key.tasks(spec).any(|task| {
-            !self.is_finished(task) && self.tasks.get(&task.name).is_some_and(TaskRecord::is_over)
-        })
+        key.tasks(spec)
+            .any(|task| !self.is_finished(task) && self.tasks.get(&task.name).is_some_and(TaskRecord::is_over))
     }
 }
 

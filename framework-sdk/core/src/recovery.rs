@@ -81,7 +81,9 @@ impl Scheduler {
                         .filter(|(_, task)| task.state != TaskState::Finished && task.state != TaskState::Killed)
                         .chain(&unit.tasks)
                         .next()
-                        .map(|(name, task)| format!("{name} ended: {:?} {}", task.state, task.message).trim_end().to_owned())
+                        .map(|(name, task)| {
+                            format!("{name} ended: {:?} {}", task.state, task.message).trim_end().to_owned()
+                        })
                         .unwrap_or_default();
                     self.dirty.forget.extend(unit.executor_id.take());
                     fail(unit, now, problem);
@@ -247,7 +249,9 @@ impl Scheduler {
                 .units
                 .iter()
                 .filter(|(other, unit)| other.instance == key.instance && *other != key && unit.executor_id.is_some())
-                .find_map(|(other, unit)| Some((unit.placement.as_ref()?.agent_id.clone(), format!("{other} is there"))));
+                .find_map(|(other, unit)| {
+                    Some((unit.placement.as_ref()?.agent_id.clone(), format!("{other} is there")))
+                });
         }
         let need = Need {
             unit: key.clone(),

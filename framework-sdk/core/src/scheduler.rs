@@ -134,7 +134,12 @@ impl Scheduler {
         Snapshot {
             meta: self.meta.clone(),
             target: self.target.clone(),
-            units: self.units.iter().filter(|(_, unit)| **unit != UnitRecord::default()).map(|(k, u)| (k.clone(), u.clone())).collect(),
+            units: self
+                .units
+                .iter()
+                .filter(|(_, unit)| **unit != UnitRecord::default())
+                .map(|(k, u)| (k.clone(), u.clone()))
+                .collect(),
             decommissions: self.decommissions.clone(),
             plans: self.plans.clone(),
         }
@@ -185,7 +190,10 @@ impl Scheduler {
             .values()
             .flat_map(|unit| {
                 let agent = unit.placement.as_ref().map(|placement| placement.agent_id.clone());
-                unit.tasks.values().filter(|task| !task.is_over()).map(move |task| (task.task_id.clone(), agent.clone()))
+                unit.tasks
+                    .values()
+                    .filter(|task| !task.is_over())
+                    .map(move |task| (task.task_id.clone(), agent.clone()))
             })
             .collect();
         self.reconciler.begin(now, alive);
@@ -333,5 +341,9 @@ pub(crate) fn fail(unit: &mut UnitRecord, now: Timestamp, problem: String) {
 }
 
 pub(crate) fn in_words(refusal: &Refusal) -> String {
-    if refusal.next_step.is_empty() { refusal.message.clone() } else { format!("{}; {}", refusal.message, refusal.next_step) }
+    if refusal.next_step.is_empty() {
+        refusal.message.clone()
+    } else {
+        format!("{}; {}", refusal.message, refusal.next_step)
+    }
 }

@@ -25,7 +25,9 @@ fn strategy_name(strategy: &Strategy) -> String {
 fn waits_for(strategy: &Strategy, own: &str, members: &[(&str, bool)]) -> String {
     let names: Vec<&str> = match strategy {
         Strategy::Parallel => Vec::new(),
-        Strategy::Serial => members.iter().find(|(_, is_complete)| !is_complete).map(|(name, _)| *name).into_iter().collect(),
+        Strategy::Serial => {
+            members.iter().find(|(_, is_complete)| !is_complete).map(|(name, _)| *name).into_iter().collect()
+        }
         Strategy::Dependency(after) => after
             .get(own)
             .into_iter()
@@ -55,28 +57,30 @@ impl Scheduler {
                 (Some(_), None) => {}
             }
             let spec = unit.spec.as_ref();
-            entry.is_ready &=
-                unit.executor_id.is_some() && spec.is_some_and(|spec| unit.is_at_goal(key, spec));
+            entry.is_ready &= unit.executor_id.is_some() && spec.is_some_and(|spec| unit.is_at_goal(key, spec));
             for (name, task) in &unit.tasks {
                 let spec = spec.and_then(|spec| spec.task(name));
-                entry.tasks.insert(name.clone(), TaskView {
-                    name: name.clone(),
-                    task_id: task.task_id.clone(),
-                    executor_id: unit
-                        .executor_id
-                        .clone()
-                        .unwrap_or_else(|| model::ExecutorId::new(key.to_string()).expect("names are plain")),
-                    state: task.state,
-                    message: task.message.clone(),
-                    ready: spec.is_some_and(|spec| match spec.goal {
-                        Goal::Running => unit.is_ready(spec),
-                        Goal::Finish | Goal::Once => task.state == TaskState::Finished,
-                    }),
-                    healthy: task.healthy,
-                    launched_at: task.launched_at,
-                    running_at: task.running_at,
-                    ended_at: task.ended_at,
-                });
+                entry.tasks.insert(
+                    name.clone(),
+                    TaskView {
+                        name: name.clone(),
+                        task_id: task.task_id.clone(),
+                        executor_id: unit
+                            .executor_id
+                            .clone()
+                            .unwrap_or_else(|| model::ExecutorId::new(key.to_string()).expect("names are plain")),
+                        state: task.state,
+                        message: task.message.clone(),
+                        ready: spec.is_some_and(|spec| match spec.goal {
+                            Goal::Running => unit.is_ready(spec),
+                            Goal::Finish | Goal::Once => task.state == TaskState::Finished,
+                        }),
+                        healthy: task.healthy,
+                        launched_at: task.launched_at,
+                        running_at: task.running_at,
+                        ended_at: task.ended_at,
+                    },
+                );
             }
         }
         ServiceView { instances }
@@ -194,7 +198,9 @@ impl Scheduler {
                     let standing = self.standing.get(&format!("{DECOMMISSION}/{instance}/{name}"));
                     let (status, why) = match standing {
                         _ if stage < record.stage => (Status::Complete, String::new()),
-                        Some((status, why)) if stage == record.stage || record.stage == Stage::BeforeKill => (*status, why.clone()),
+                        Some((status, why)) if stage == record.stage || record.stage == Stage::BeforeKill => {
+                            (*status, why.clone())
+                        }
                         Some(_) | None => (Status::Pending, "waits for its turn".to_owned()),
                     };
                     let mut view = own_step(name, status, why);
@@ -205,7 +211,12 @@ impl Scheduler {
                 .collect();
             phases.push(phase_view(&instance.to_string(), &Strategy::Serial, views));
         }
-        plan_view(DECOMMISSION, &Strategy::Serial, phases, self.plans.get(DECOMMISSION).is_some_and(|plan| plan.is_paused))
+        plan_view(
+            DECOMMISSION,
+            &Strategy::Serial,
+            phases,
+            self.plans.get(DECOMMISSION).is_some_and(|plan| plan.is_paused),
+        )
     }
 
     fn uninstall_plan(&self) -> PlanView {

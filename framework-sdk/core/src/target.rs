@@ -14,7 +14,11 @@ impl Scheduler {
     /// If it is invalid or not allowed; then nothing changes.
     pub fn set_target(&mut self, now: Timestamp, spec: ServiceSpec, out: &mut Vec<Command>) -> Result<(), Refusal> {
         if self.meta.uninstalling {
-            return Err(Refusal::new("SDK0003", "the service is being uninstalled", "install it again under another name, or later"));
+            return Err(Refusal::new(
+                "SDK0003",
+                "the service is being uninstalled",
+                "install it again under another name, or later",
+            ));
         }
         spec.validate()?;
         if spec.name != self.owner.framework {
@@ -46,16 +50,18 @@ impl Scheduler {
             let stays = pod.is_some_and(|pod| pod.instances().any(|instance| instance == key.instance));
             let may_leave = pod.map_or(&launched.decommission, |pod| &pod.decommission).is_some();
             if !stays && !may_leave {
-                let problem = format!("{} would go, and instances of '{}' are never taken away", key.instance, key.instance.pod);
+                let problem =
+                    format!("{} would go, and instances of '{}' are never taken away", key.instance, key.instance.pod);
                 return Err(SpecError { field: "pods".to_owned(), problem });
             }
             let Some(pod) = pod else { continue };
             for (task, volume) in launched.tasks.iter().flat_map(|task| task.volumes.iter().map(move |v| (task, v))) {
                 let VolumeSource::Persistent { name, size_mib } = &volume.source else { continue };
-                let now = pod.task(&task.name).into_iter().flat_map(|task| &task.volumes).find(|other| {
-                    matches!(&other.source, VolumeSource::Persistent { name: other, .. } if other == name)
-                });
-                let is_same = now.is_some_and(|now| now.source == volume.source && now.container_path == volume.container_path);
+                let now = pod.task(&task.name).into_iter().flat_map(|task| &task.volumes).find(
+                    |other| matches!(&other.source, VolumeSource::Persistent { name: other, .. } if other == name),
+                );
+                let is_same =
+                    now.is_some_and(|now| now.source == volume.source && now.container_path == volume.container_path);
                 if stays && !is_same {
                     let problem = format!("the volume '{name}' of {size_mib} MiB holds data and cannot change");
                     return Err(SpecError { field: format!("pods.{}.{}.volumes", pod.name, task.name), problem });
@@ -105,7 +111,13 @@ impl Scheduler {
     ///
     /// # Errors
     /// If there is no such plan.
-    pub fn pause(&mut self, now: Timestamp, plan: &str, is_paused: bool, out: &mut Vec<Command>) -> Result<(), Refusal> {
+    pub fn pause(
+        &mut self,
+        now: Timestamp,
+        plan: &str,
+        is_paused: bool,
+        out: &mut Vec<Command>,
+    ) -> Result<(), Refusal> {
         self.known_plan(plan)?;
         self.plans.entry(plan.to_owned()).or_default().is_paused = is_paused;
         self.dirty.plans.insert(plan.to_owned());
@@ -159,7 +171,13 @@ impl Scheduler {
     ///
     /// # Errors
     /// If there is no such instance.
-    pub fn restart_pod(&mut self, now: Timestamp, instance: &InstanceName, replace: bool, out: &mut Vec<Command>) -> Result<(), Refusal> {
+    pub fn restart_pod(
+        &mut self,
+        now: Timestamp,
+        instance: &InstanceName,
+        replace: bool,
+        out: &mut Vec<Command>,
+    ) -> Result<(), Refusal> {
         let keys = self.units_of(instance);
         if keys.is_empty() || self.decommissions.contains_key(instance) {
             let next = "see `GET /v1/pods` for the instances there are";
@@ -187,6 +205,10 @@ impl Scheduler {
         if is_own || is_written {
             return Ok(());
         }
-        Err(Refusal::new("SDK0006", format!("there is no plan '{plan}'"), "see `mezzo plan show` for the plans there are"))
+        Err(Refusal::new(
+            "SDK0006",
+            format!("there is no plan '{plan}'"),
+            "see `mezzo plan show` for the plans there are",
+        ))
     }
 }

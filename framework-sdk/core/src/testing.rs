@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::call::{Offer, Operation};
 use model::{
-    AgentId, FrameworkId, Milli, OfferId, Principal, Quantities, Resources, RoleName, Source, Span, TaskId, TaskState, TaskStatus,
-    Timestamp,
+    AgentId, FrameworkId, Milli, OfferId, Principal, Quantities, Resources, RoleName, Source, Span, TaskId, TaskState,
+    TaskStatus, Timestamp,
 };
 
 use crate::evaluate::Owner;
@@ -117,7 +117,8 @@ impl World {
             ports: [(20_000, 20_099)].into_iter().collect(),
             ..Quantities::default()
         };
-        let agent = SimAgent { name: name.to_owned(), free: free.into(), declined_until: Timestamp(0), is_unreachable: false };
+        let agent =
+            SimAgent { name: name.to_owned(), free: free.into(), declined_until: Timestamp(0), is_unreachable: false };
         self.agents.insert(AgentId::new(name).expect("a plain name"), agent);
     }
 
@@ -206,7 +207,9 @@ impl World {
 
     /// Whether all that every agent has is free and unreserved.
     pub fn is_all_free(&self) -> bool {
-        self.offers.is_empty() && self.tasks.values().all(|task| task.state.is_terminal()) && self.agents.values().all(|agent| agent.free.held.is_empty())
+        self.offers.is_empty()
+            && self.tasks.values().all(|task| task.state.is_terminal())
+            && self.agents.values().all(|agent| agent.free.held.is_empty())
     }
 
     /// Ticks until something holds.
@@ -220,7 +223,12 @@ impl World {
             }
             self.tick();
         }
-        assert!(holds(self), "not after {ticks} ticks: {what}\n{}\nplans: {:#?}", self.log.join("\n"), self.scheduler.plan_views());
+        assert!(
+            holds(self),
+            "not after {ticks} ticks: {what}\n{}\nplans: {:#?}",
+            self.log.join("\n"),
+            self.scheduler.plan_views()
+        );
     }
 
     /// So many ticks.
@@ -247,7 +255,10 @@ impl World {
         let mut offers = Vec::new();
         for (id, agent) in &mut self.agents {
             let sum = agent.free.sum();
-            if agent.is_unreachable || agent.declined_until > self.now || (sum.cpus.0 == 0 && sum.mem.0 == 0 && agent.free.held.is_empty()) {
+            if agent.is_unreachable
+                || agent.declined_until > self.now
+                || (sum.cpus.0 == 0 && sum.mem.0 == 0 && agent.free.held.is_empty())
+            {
                 continue;
             }
             self.offer_number += 1;
@@ -286,7 +297,9 @@ impl World {
                 TaskState::Starting if task.is_asked_to_end => self.becomes(&id, TaskState::Killed, ""),
                 TaskState::Starting => self.becomes(&id, TaskState::Running, ""),
                 TaskState::Running if task.is_asked_to_end => self.becomes(&id, TaskState::Killed, ""),
-                TaskState::Running if self.failing.contains(&task.name) => self.becomes(&id, TaskState::Failed, "exit code 1"),
+                TaskState::Running if self.failing.contains(&task.name) => {
+                    self.becomes(&id, TaskState::Failed, "exit code 1")
+                }
                 TaskState::Running if self.finishing.contains(&short) => self.becomes(&id, TaskState::Finished, ""),
                 TaskState::Running if !task.ready && !self.unready.contains(&task.name) => {
                     self.tasks.get_mut(&id).expect("it is there").ready = true;
@@ -353,7 +366,10 @@ impl World {
                     let mut resources = self.take(&offers);
                     apply(&mut resources, &operations);
                     self.give_back(&offers, resources);
-                    self.history.push(format!("release {}", released.iter().map(|(agent, unit)| format!("{unit}@{agent}")).collect::<Vec<_>>().join(" ")));
+                    self.history.push(format!(
+                        "release {}",
+                        released.iter().map(|(agent, unit)| format!("{unit}@{agent}")).collect::<Vec<_>>().join(" ")
+                    ));
                     self.forget(&offers);
                     self.event(Event::Released { released, refusal: None });
                 }
@@ -369,7 +385,12 @@ impl World {
                 },
                 Command::Acknowledge { .. } => {}
                 Command::Reconcile(asked) => {
-                    let known: Vec<TaskId> = self.tasks.iter().filter(|(_, task)| !task.state.is_terminal()).map(|(id, _)| id.clone()).collect();
+                    let known: Vec<TaskId> = self
+                        .tasks
+                        .iter()
+                        .filter(|(_, task)| !task.state.is_terminal())
+                        .map(|(id, _)| id.clone())
+                        .collect();
                     if asked.is_empty() {
                         known.iter().for_each(|id| self.event(Event::Update(self.status(id, ""))));
                     }
@@ -459,7 +480,11 @@ impl World {
         self.give_back(&launch.offers, resources);
         self.agents.get_mut(&agent_id).expect("offers are of agents").declined_until = self.now + launch.refuse;
         self.forget(&launch.offers);
-        self.event(Event::Launched(LaunchOutcome { launch: launch.launch, failed: BTreeMap::new(), is_uncertain: false }));
+        self.event(Event::Launched(LaunchOutcome {
+            launch: launch.launch,
+            failed: BTreeMap::new(),
+            is_uncertain: false,
+        }));
     }
 
     fn take(&self, offers: &[OfferId]) -> Resources {

@@ -1,8 +1,8 @@
 //! The life of a service, told as what was launched and killed, in order.
 use framework_core::plan::Status;
 use framework_core::spec::{
-    CheckKind, CheckSpec, DecommissionSpec, Goal, InstanceName, PhaseSpec, PlacementRule, PlanSpec, PodSpec, PortKind, PortSpec,
-    Propagation, ServiceSpec, Strategy, TaskSpec, VolumeSource, VolumeSpec,
+    CheckKind, CheckSpec, DecommissionSpec, Goal, InstanceName, PhaseSpec, PlacementRule, PlanSpec, PodSpec, PortKind,
+    PortSpec, Propagation, ServiceSpec, Strategy, TaskSpec, VolumeSource, VolumeSpec,
 };
 use framework_core::testing::{World, role};
 use model::{Milli, TaskState};
@@ -24,7 +24,10 @@ fn pod(name: &str, count: u32, cpus: i64) -> PodSpec {
         name: name.to_owned(),
         count,
         tasks: vec![task("server", cpus)],
-        decommission: Some(DecommissionSpec { before_kill: Some("drain".to_owned()), after_kill: Some("forget".to_owned()) }),
+        decommission: Some(DecommissionSpec {
+            before_kill: Some("drain".to_owned()),
+            after_kill: Some("forget".to_owned()),
+        }),
         ..PodSpec::default()
     }
 }
@@ -44,7 +47,9 @@ fn with_data(mut pod: PodSpec) -> PodSpec {
 }
 
 fn is_deployed(world: &World) -> bool {
-    world.plan("deploy").is_complete() && world.plan("recovery").is_complete() && world.plan("decommission").is_complete()
+    world.plan("deploy").is_complete()
+        && world.plan("recovery").is_complete()
+        && world.plan("decommission").is_complete()
 }
 
 fn deploy(world: &mut World) {
@@ -74,7 +79,10 @@ fn phases_come_in_order_and_wait_for_readiness_and_for_the_probe() {
 
 #[test]
 fn replicas_spread_over_agents() {
-    let mut world = World::new(service(vec![pod("web", 3, 100)])).agent("a1", 4000, 4096).agent("a2", 4000, 4096).agent("a3", 4000, 4096);
+    let mut world = World::new(service(vec![pod("web", 3, 100)]))
+        .agent("a1", 4000, 4096)
+        .agent("a2", 4000, 4096)
+        .agent("a3", 4000, 4096);
     deploy(&mut world);
     assert_eq!(world.running(), ["web-0.server@a1", "web-1.server@a2", "web-2.server@a3"]);
 }
@@ -83,7 +91,10 @@ fn replicas_spread_over_agents() {
 fn a_step_says_in_words_what_it_lacks_and_goes_on_when_an_agent_joins() {
     let mut node = pod("node", 3, 2000);
     node.placement = vec![PlacementRule::UniquePerAgent];
-    let mut world = World::new(service(vec![node])).agent("agent-1", 4000, 4096).agent("agent-2", 4000, 4096).agent("agent-3", 1400, 4096);
+    let mut world = World::new(service(vec![node]))
+        .agent("agent-1", 4000, 4096)
+        .agent("agent-2", 4000, 4096)
+        .agent("agent-3", 1400, 4096);
     world.run(20);
     let why = world.plan("deploy").phases[0].steps[2].why.clone();
     assert_eq!(
@@ -132,7 +143,9 @@ fn an_instance_with_data_returns_to_it_and_leaves_it_only_when_replaced() {
     let name = InstanceName::new("db", 0);
     world.ask(|scheduler, now, out| scheduler.restart_pod(now, &name, true, out)).expect("it exists");
     deploy(&mut world);
-    world.run_until("the old reservation is given back", 100, |world| world.history.iter().any(|line| line.starts_with("release")));
+    world.run_until("the old reservation is given back", 100, |world| {
+        world.history.iter().any(|line| line.starts_with("release"))
+    });
     assert_eq!(world.history[2..], ["kill db-0.server", "release db-0@a1", "launch db-0.server@a2"].map(str::to_owned));
 }
 
@@ -146,7 +159,8 @@ fn only_what_changed_rolls_one_after_the_other() {
     world.set_target(spec).expect("allowed");
     assert!(!is_deployed(&world));
     deploy(&mut world);
-    let expected: Vec<String> = (0..3).flat_map(|i| [format!("kill web-{i}.server"), format!("launch web-{i}.server@a1")]).collect();
+    let expected: Vec<String> =
+        (0..3).flat_map(|i| [format!("kill web-{i}.server"), format!("launch web-{i}.server@a1")]).collect();
     assert_eq!(world.history, expected);
 }
 
@@ -167,7 +181,8 @@ fn scaling_adds_and_takes_away_and_touches_nothing_else() {
     spec.pods[0].without.insert(1);
     world.set_target(spec).expect("allowed");
     deploy(&mut world);
-    let taken = ["drain node-3", "kill node-3.server", "forget node-3", "drain node-1", "kill node-1.server", "forget node-1"];
+    let taken =
+        ["drain node-3", "kill node-3.server", "forget node-3", "drain node-1", "kill node-1.server", "forget node-1"];
     assert_eq!(world.history, taken);
     assert_eq!(world.running(), ["node-0.server@a1", "node-2.server@a1"]);
     assert_eq!(world.living("node-0.server"), before);
@@ -185,8 +200,14 @@ fn an_instance_is_not_killed_before_its_drain_is_done() {
     world.restart_scheduler();
     world.run(50);
     let plan = world.plan("decommission");
-    assert_eq!(plan.phases[0].steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>(), ["drain", "kill", "forget", "release"]);
-    assert_eq!((plan.phases[0].steps[0].status, plan.phases[0].steps[0].why.as_str()), (Status::Starting, "the action is held"));
+    assert_eq!(
+        plan.phases[0].steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>(),
+        ["drain", "kill", "forget", "release"]
+    );
+    assert_eq!(
+        (plan.phases[0].steps[0].status, plan.phases[0].steps[0].why.as_str()),
+        (Status::Starting, "the action is held")
+    );
     assert_eq!(world.running(), ["node-0.server@a1"]);
     world.held_hooks.clear();
     deploy(&mut world);
@@ -234,12 +255,19 @@ fn a_pods_tasks_may_be_divided_among_phases_and_stay_on_one_agent() {
     let phase = |name: &str, tasks: &[&str]| PhaseSpec {
         name: name.to_owned(),
         strategy: Strategy::Serial,
-        work: framework_core::spec::PhaseWork::Pod { pod: "node".to_owned(), tasks: tasks.iter().map(|t| (*t).to_owned()).collect() },
+        work: framework_core::spec::PhaseWork::Pod {
+            pod: "node".to_owned(),
+            tasks: tasks.iter().map(|t| (*t).to_owned()).collect(),
+        },
     };
     spec.plans = vec![PlanSpec {
         name: "deploy".to_owned(),
         strategy: Strategy::Serial,
-        phases: vec![phase("prepare", &["format"]), PhaseSpec::actions("check", &["inspect"]), phase("serve", &["serve"])],
+        phases: vec![
+            phase("prepare", &["format"]),
+            PhaseSpec::actions("check", &["inspect"]),
+            phase("serve", &["serve"]),
+        ],
     }];
     let mut world = World::new(spec).agent("a1", 4000, 4096).agent("a2", 4000, 4096);
     world.finishing.insert("format".to_owned());

@@ -1,5 +1,7 @@
 //! The package `hello-world`: a web server in some replicas. Also the smallest whole framework there is.
-use framework_sdk::spec::{CheckKind, CheckSpec, DecommissionSpec, PodSpec, PortKind, PortSpec, Root, ServiceSpec, TaskSpec};
+use framework_sdk::spec::{
+    CheckKind, CheckSpec, DecommissionSpec, PodSpec, PortKind, PortSpec, Root, ServiceSpec, TaskSpec,
+};
 use framework_sdk::view::{Placement, ServiceView};
 use framework_sdk::{Config, Framework, PodInstance, RenderedPod, RenderedTask, Sdk};
 use model::{Milli, Refusal, RoleName, Span};
@@ -48,12 +50,24 @@ impl Framework for Hello {
         Ok(ServiceSpec::new(&self.name, self.role.clone(), vec![web]))
     }
 
-    async fn render(&self, instance: &PodInstance, placement: &Placement, _: &ServiceView) -> Result<RenderedPod, Refusal> {
+    async fn render(
+        &self,
+        instance: &PodInstance,
+        placement: &Placement,
+        _: &ServiceView,
+    ) -> Result<RenderedPod, Refusal> {
         let port = placement.port("http").unwrap_or_default().to_string();
         let page = format!("{}\n{} on {}\n", self.options.message, instance.name, placement.agent_name);
-        let server = RenderedTask::default()
-            .file("/www/index.html", page)
-            .argv(["/bin/busybox", "httpd", "-f", "-v", "-p", &port, "-h", "/www"]);
+        let server = RenderedTask::default().file("/www/index.html", page).argv([
+            "/bin/busybox",
+            "httpd",
+            "-f",
+            "-v",
+            "-p",
+            &port,
+            "-h",
+            "/www",
+        ]);
         Ok(RenderedPod { tasks: [("server".to_owned(), server)].into() })
     }
 }

@@ -125,7 +125,8 @@ COMMIT
     fn sysctls_come_back_as_they_were() {
         assert_eq!(
             recorded_sysctls(SAVED),
-            [("net/ipv4/ip_forward", "0"), ("net/ipv4/conf/all/route_localnet", "0")].map(|(n, v)| (n.to_owned(), v.to_owned()))
+            [("net/ipv4/ip_forward", "0"), ("net/ipv4/conf/all/route_localnet", "0")]
+                .map(|(n, v)| (n.to_owned(), v.to_owned()))
         );
     }
 

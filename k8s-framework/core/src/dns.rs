@@ -161,7 +161,9 @@ impl Zone {
             ["svc", namespace] | ["pod", namespace] if self.services.contains_key(*namespace) => found(Vec::new()),
             ["svc", namespace, service, rest @ ..] => {
                 match self.services.get(*namespace).and_then(|services| services.get(*service)) {
-                    Some(found) => self.of_service(&name, &format!("{service}.{namespace}.svc.{}", self.domain), found, rest, kind),
+                    Some(found) => {
+                        self.of_service(&name, &format!("{service}.{namespace}.svc.{}", self.domain), found, rest, kind)
+                    }
                     None => Answer::NoSuchName,
                 }
             }
@@ -209,7 +211,8 @@ impl Zone {
             [protocol, port] if protocol.starts_with('_') && port.starts_with('_') => {
                 let (protocol, wanted) = (&protocol[1..], &port[1..]);
                 let is_it = |port: &Port| port.protocol == protocol && port.name.eq_ignore_ascii_case(wanted);
-                let exists = service.ports.iter().any(is_it) || headless(service).any(|endpoint| endpoint.ports.iter().any(is_it));
+                let exists = service.ports.iter().any(is_it)
+                    || headless(service).any(|endpoint| endpoint.ports.iter().any(is_it));
                 match (exists, kind) {
                     (false, _) => Answer::NoSuchName,
                     (true, Kind::Srv) => places(name, full, service, is_it),
@@ -226,9 +229,9 @@ impl Zone {
         let Ok(address) = parts.join(".").parse::<Ipv4Addr>() else { return Answer::Elsewhere };
         let Some(names) = self.reverse.get(&address) else { return Answer::Elsewhere };
         match kind {
-            Kind::Ptr => {
-                found(names.iter().map(|target| Record { name: name.to_owned(), data: Data::Ptr(target.clone()) }).collect())
-            }
+            Kind::Ptr => found(
+                names.iter().map(|target| Record { name: name.to_owned(), data: Data::Ptr(target.clone()) }).collect(),
+            ),
             Kind::A | Kind::Srv | Kind::Txt | Kind::Other => found(Vec::new()),
         }
     }
@@ -299,8 +302,11 @@ mod tests {
             Answer::NoSuchName => "no such name".to_owned(),
             Answer::Elsewhere => "elsewhere".to_owned(),
             Answer::Found { records, additional } => {
-                let lines: Vec<String> =
-                    records.iter().map(line).chain(additional.iter().map(|record| format!("+ {}", line(record)))).collect();
+                let lines: Vec<String> = records
+                    .iter()
+                    .map(line)
+                    .chain(additional.iter().map(|record| format!("+ {}", line(record))))
+                    .collect();
                 lines.join("\n")
             }
         }
@@ -333,11 +339,19 @@ mod tests {
                 "db.default.svc.cluster.local A(10.100.1.2)\ndb.default.svc.cluster.local A(10.100.1.3)",
             ),
             ("db-0.db.default.svc.cluster.local", Kind::A, "db-0.db.default.svc.cluster.local A(10.100.1.2)"),
-            ("10-100-1-3.db.default.svc.cluster.local", Kind::A, "10-100-1-3.db.default.svc.cluster.local A(10.100.1.3)"),
+            (
+                "10-100-1-3.db.default.svc.cluster.local",
+                Kind::A,
+                "10-100-1-3.db.default.svc.cluster.local A(10.100.1.3)",
+            ),
             ("x.db.default.svc.cluster.local", Kind::A, "no such name"),
             ("out.default.svc.cluster.local", Kind::A, "out.default.svc.cluster.local Cname(\"example.com\")"),
             ("7.0.96.10.in-addr.arpa", Kind::Ptr, "7.0.96.10.in-addr.arpa Ptr(\"web.default.svc.cluster.local\")"),
-            ("2.1.100.10.in-addr.arpa", Kind::Ptr, "2.1.100.10.in-addr.arpa Ptr(\"db-0.db.default.svc.cluster.local\")"),
+            (
+                "2.1.100.10.in-addr.arpa",
+                Kind::Ptr,
+                "2.1.100.10.in-addr.arpa Ptr(\"db-0.db.default.svc.cluster.local\")",
+            ),
             ("9.9.9.9.in-addr.arpa", Kind::Ptr, "elsewhere"),
             ("10-1-2-3.default.pod.cluster.local", Kind::A, "10-1-2-3.default.pod.cluster.local A(10.1.2.3)"),
             ("dns-version.cluster.local", Kind::Txt, "dns-version.cluster.local Txt(\"1.1.0\")"),

@@ -89,7 +89,8 @@ pub fn complaint(pods: &[PodOnNode], flags: &DrainFlags) -> String {
     }
     let empty_dir = of(Why::EmptyDir);
     if !empty_dir.is_empty() {
-        sentences.push(format!("{} would lose emptyDir data (allow it with --delete-emptydir-data)", empty_dir.join(", ")));
+        sentences
+            .push(format!("{} would lose emptyDir data (allow it with --delete-emptydir-data)", empty_dir.join(", ")));
     }
     sentences.join("; ")
 }

@@ -223,11 +223,20 @@ mod tests {
 
     #[test]
     fn a_flag_goes_with_the_version_that_drops_it() {
-        let values: Values = [("config", "c"), ("kubeconfig", "k"), ("node", "n"), ("address", "a"), ("labels", ""), ("pause_image", "p")]
-            .into_iter()
-            .map(|(name, value)| (name, value.to_owned()))
-            .collect();
-        let has = |version| render(version, Kubelet, &values).expect("complete").contains(&"--container-runtime=remote".to_owned());
+        let values: Values = [
+            ("config", "c"),
+            ("kubeconfig", "k"),
+            ("node", "n"),
+            ("address", "a"),
+            ("labels", ""),
+            ("pause_image", "p"),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name, value.to_owned()))
+        .collect();
+        let has = |version| {
+            render(version, Kubelet, &values).expect("complete").contains(&"--container-runtime=remote".to_owned())
+        };
         assert!(has("1.20.2"));
         assert!(has("1.26.0"));
         assert!(!has("1.27.0"));

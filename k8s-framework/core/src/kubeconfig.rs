@@ -94,7 +94,11 @@ mod tests {
 
     #[test]
     fn the_name_in_the_certificate_is_not_the_address() {
-        let server = Server { address: "192.0.2.1:5050".into(), tls_server_name: "api.demo.mezzo".into(), cluster: "demo".into() };
+        let server = Server {
+            address: "192.0.2.1:5050".into(),
+            tls_server_name: "api.demo.mezzo".into(),
+            cluster: "demo".into(),
+        };
         let document = by_path(&server, "admin", "ca.crt", "a.crt", "a.key");
         assert_eq!(
             document["clusters"][0]["cluster"],

@@ -119,8 +119,10 @@ pub fn proxy_flags(version: &str, node: &str, address: Ipv4Addr, pod_range: Netw
 
 /// The kubelet's configuration file.
 pub fn kubelet_configuration(settings: &NodeSettings, machine: Machine) -> Value {
-    let memory = reserve(machine.memory, settings.mem.ceil() * MIB, settings.overhead_mem.ceil() * MIB, EVICTION_MIB * MIB);
-    let disk = reserve(machine.disk, settings.disk.ceil() * MIB, settings.overhead_disk.ceil() * MIB, EVICTION_MIB * MIB);
+    let memory =
+        reserve(machine.memory, settings.mem.ceil() * MIB, settings.overhead_mem.ceil() * MIB, EVICTION_MIB * MIB);
+    let disk =
+        reserve(machine.disk, settings.disk.ceil() * MIB, settings.overhead_disk.ceil() * MIB, EVICTION_MIB * MIB);
     let cpu = reserve(i64::from(machine.cpus) * 1000, settings.cpus.0.0, settings.overhead_cpus.0.0, 0);
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -174,7 +176,13 @@ pub fn kubelet_kubeconfig(settings: &NodeSettings) -> Value {
         cluster: settings.cluster.clone(),
     };
     let file = |name: &str| format!("{DIR}/pki/{name}");
-    crate::kubeconfig::by_path(&server, "kubelet", &file("ca.crt"), &file("kubelet-client.crt"), &file("kubelet-client.key"))
+    crate::kubeconfig::by_path(
+        &server,
+        "kubelet",
+        &file("ca.crt"),
+        &file("kubelet-client.crt"),
+        &file("kubelet-client.key"),
+    )
 }
 
 /// containerd's configuration file.

@@ -229,8 +229,9 @@ impl Options {
         if text.len() > limits::OPTIONS_BYTES_MAX {
             return Err(invalid("", format!("the options are {} bytes long", text.len()), "at most 65536 bytes"));
         }
-        let options: Self = serde_json::from_str(text)
-            .map_err(|error| invalid("", format!("the options cannot be read: {error}"), "a document of this package's schema"))?;
+        let options: Self = serde_json::from_str(text).map_err(|error| {
+            invalid("", format!("the options cannot be read: {error}"), "a document of this package's schema")
+        })?;
         options.check()?;
         Ok(options)
     }
@@ -266,7 +267,11 @@ impl Options {
         }
         let prefix = self.service_cidr.prefix();
         if !(limits::SERVICE_PREFIX_MIN..=limits::SERVICE_PREFIX_MAX).contains(&prefix) {
-            return Err(invalid("service_cidr", format!("{} has a prefix of {prefix}", self.service_cidr), "a prefix of 12 to 27"));
+            return Err(invalid(
+                "service_cidr",
+                format!("{} has a prefix of {prefix}", self.service_cidr),
+                "a prefix of 12 to 27",
+            ));
         }
         if self.service_cidr.overlaps(self.pod_range) {
             return Err(invalid(

@@ -193,7 +193,10 @@ mod tests {
         let leaf = apiserver("apiserver", "demo", &Options::default(), Ipv4Addr::new(192, 0, 2, 7));
         assert_eq!(leaf.dns_names[0], "api.demo.mezzo");
         assert!(leaf.dns_names.contains(&"kubernetes.default.svc.cluster.local".to_owned()));
-        assert_eq!(leaf.addresses, ["10.96.0.1", "192.0.2.7", "127.0.0.1"].map(|a| a.parse::<Ipv4Addr>().expect("address")));
+        assert_eq!(
+            leaf.addresses,
+            ["10.96.0.1", "192.0.2.7", "127.0.0.1"].map(|a| a.parse::<Ipv4Addr>().expect("address"))
+        );
         assert_eq!(leaf.usage, Usage::Server);
     }
 }

@@ -47,14 +47,23 @@ pub struct Weight {
 /// A name is unknown, or more are named than leave.
 pub fn scale(current: &NodeSet, weights: &[Weight], count: u32, named: &[String]) -> Result<NodeSet, Refusal> {
     if count > limits::NODES_MAX {
-        return Err(Refusal::new("K8S0002", format!("{count} nodes are too many"), format!("ask for at most {}", limits::NODES_MAX))
-            .at("node_count"));
+        return Err(Refusal::new(
+            "K8S0002",
+            format!("{count} nodes are too many"),
+            format!("ask for at most {}", limits::NODES_MAX),
+        )
+        .at("node_count"));
     }
     let mut indices = current.indices();
     for name in named {
         let index = index_of(name).filter(|index| indices.contains(index)).ok_or_else(|| {
             let names: Vec<String> = indices.iter().map(|index| format!("node-{index}")).collect();
-            Refusal::new("K8S0003", format!("there is no node '{name}'"), format!("the nodes are: {}", names.join(", "))).at("remove")
+            Refusal::new(
+                "K8S0003",
+                format!("there is no node '{name}'"),
+                format!("the nodes are: {}", names.join(", ")),
+            )
+            .at("remove")
         })?;
         indices.remove(&index);
     }
@@ -77,7 +86,8 @@ pub fn scale(current: &NodeSet, weights: &[Weight], count: u32, named: &[String]
     let mut leaving = order.into_iter().map(|weight| weight.index.0).collect::<Vec<_>>().into_iter();
     while u32::try_from(indices.len()).unwrap_or(u32::MAX) > count {
         // A node that nobody weighed (its Node is not there) is as empty as can be; the highest goes.
-        let unweighed = indices.iter().rev().find(|index| !weights.iter().any(|weight| weight.index.0 == **index)).copied();
+        let unweighed =
+            indices.iter().rev().find(|index| !weights.iter().any(|weight| weight.index.0 == **index)).copied();
         match unweighed.or_else(|| leaving.next()) {
             Some(index) => indices.remove(&index),
             None => break,

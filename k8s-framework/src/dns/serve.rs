@@ -87,13 +87,21 @@ impl Server {
         match handle(&request, zone.as_deref()) {
             Handled::Reply(reply) => {
                 let bytes = reply.to_vec().ok()?;
-                let room = request.edns.as_ref().map_or(DATAGRAM_MAX, |edns| usize::from(edns.max_payload()).min(DATAGRAM_LIMIT));
-                if is_stream || bytes.len() <= room.max(DATAGRAM_MAX) { Some(bytes) } else { reply.truncate().to_vec().ok() }
+                let room = request
+                    .edns
+                    .as_ref()
+                    .map_or(DATAGRAM_MAX, |edns| usize::from(edns.max_payload()).min(DATAGRAM_LIMIT));
+                if is_stream || bytes.len() <= room.max(DATAGRAM_MAX) {
+                    Some(bytes)
+                } else {
+                    reply.truncate().to_vec().ok()
+                }
             }
             Handled::Forward => match self.forward(question, is_stream).await {
                 Some(answer) => Some(answer),
                 None => {
-                    let mut reply = Message::error_msg(request.metadata.id, request.metadata.op_code, ResponseCode::ServFail);
+                    let mut reply =
+                        Message::error_msg(request.metadata.id, request.metadata.op_code, ResponseCode::ServFail);
                     reply.add_queries(request.queries.iter().cloned());
                     reply.to_vec().ok()
                 }

@@ -101,12 +101,15 @@ mod tests {
     fn a_service_is_found_a_stranger_is_denied_and_the_rest_is_forwarded() {
         let service = dns::Service { address: Some([10, 96, 0, 1].into()), ..dns::Service::default() };
         let zone = Zone::new("cluster.local", [(("default".to_owned(), "kubernetes".to_owned()), service)]);
-        let Handled::Reply(reply) = handle(&ask("kubernetes.default.svc.cluster.local.", RecordType::A), Some(&zone)) else {
+        let Handled::Reply(reply) = handle(&ask("kubernetes.default.svc.cluster.local.", RecordType::A), Some(&zone))
+        else {
             panic!("ours")
         };
         assert_eq!(reply.metadata.id, 7);
         assert_eq!(reply.answers.len(), 1);
-        let Handled::Reply(reply) = handle(&ask("nope.default.svc.cluster.local.", RecordType::A), Some(&zone)) else { panic!("ours") };
+        let Handled::Reply(reply) = handle(&ask("nope.default.svc.cluster.local.", RecordType::A), Some(&zone)) else {
+            panic!("ours")
+        };
         assert_eq!(reply.metadata.response_code, ResponseCode::NXDomain);
         assert_eq!(reply.authorities.len(), 1);
         assert!(matches!(handle(&ask("example.com.", RecordType::A), Some(&zone)), Handled::Forward));
@@ -114,7 +117,9 @@ mod tests {
 
     #[test]
     fn before_the_cluster_was_seen_nothing_is_denied() {
-        let Handled::Reply(reply) = handle(&ask("kubernetes.default.svc.cluster.local.", RecordType::A), None) else { panic!("ours") };
+        let Handled::Reply(reply) = handle(&ask("kubernetes.default.svc.cluster.local.", RecordType::A), None) else {
+            panic!("ours")
+        };
         assert_eq!(reply.metadata.response_code, ResponseCode::ServFail);
     }
 }

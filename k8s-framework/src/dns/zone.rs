@@ -17,10 +17,8 @@ pub(super) async fn watch(client: kube::Client, domain: &str, shared: Shared) ->
     let (services, service_writer) = reflector::store::<Service>();
     let (endpoints, endpoint_writer) = reflector::store::<Endpoints>();
     let config = watcher::Config::default;
-    let service_events = watcher(Api::<Service>::all(client.clone()), config())
-        .default_backoff()
-        .reflect(service_writer)
-        .map_ok(|_| ());
+    let service_events =
+        watcher(Api::<Service>::all(client.clone()), config()).default_backoff().reflect(service_writer).map_ok(|_| ());
     let endpoint_events =
         watcher(Api::<Endpoints>::all(client), config()).default_backoff().reflect(endpoint_writer).map_ok(|_| ());
     let events = futures::stream::select(service_events, endpoint_events);

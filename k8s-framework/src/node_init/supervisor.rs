@@ -159,7 +159,8 @@ impl Supervisor {
                 Err(Errno::EINTR) => continue,
                 Ok(_) | Err(_) => return,
             };
-            let Some(kept) = self.kept.values_mut().find(|kept| matches!(kept.state, State::Running { pid: p, .. } if p == pid))
+            let Some(kept) =
+                self.kept.values_mut().find(|kept| matches!(kept.state, State::Running { pid: p, .. } if p == pid))
             else {
                 continue;
             };
@@ -168,7 +169,12 @@ impl Supervisor {
             {
                 kept.backoff = BACKOFF_MIN;
             }
-            warn!(program = kept.program.name, how, backoff_ms = kept.backoff.as_millis(), "program ended, starting it again");
+            warn!(
+                program = kept.program.name,
+                how,
+                backoff_ms = kept.backoff.as_millis(),
+                "program ended, starting it again"
+            );
             kept.state = State::Due { at: Instant::now() + kept.backoff };
             kept.backoff = (kept.backoff * 2).min(BACKOFF_MAX);
         }

@@ -112,7 +112,8 @@ async fn evict(shared: &Shared, client: &kube::Client, pod: &Pod) -> Result<Opti
     let version = if minor >= POLICY_V1_SINCE { "policy/v1" } else { "policy/v1beta1" };
     let name = pod.metadata.name.clone().unwrap_or_default();
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-    let body = json!({ "apiVersion": version, "kind": "Eviction", "metadata": { "name": name, "namespace": namespace } });
+    let body =
+        json!({ "apiVersion": version, "kind": "Eviction", "metadata": { "name": name, "namespace": namespace } });
     let request = http::Request::post(format!("/api/v1/namespaces/{namespace}/pods/{name}/eviction"))
         .header("content-type", "application/json")
         .body(body.to_string().into_bytes())
@@ -137,7 +138,10 @@ async fn delete_node(shared: &Shared, name: &str, view: &ServiceView) -> Result<
     }
     // What a DaemonSet kept there, and what was ending when the kubelet went, would be terminating for ever.
     let all: Api<Pod> = Api::all(client.clone());
-    let rest = all.list(&ListParams::default().fields(&format!("spec.nodeName={name}"))).await.map_err(|error| chain(&error))?;
+    let rest = all
+        .list(&ListParams::default().fields(&format!("spec.nodeName={name}")))
+        .await
+        .map_err(|error| chain(&error))?;
     for pod in rest {
         let pods: Api<Pod> = Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
         let gone = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };

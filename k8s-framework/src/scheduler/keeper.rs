@@ -49,7 +49,9 @@ async fn once(shared: &Shared, view: &ServiceView, kept: &mut Option<(String, ku
         *kept = Some((address, api::cluster(shared, view).await?));
     }
     let Some((_, client)) = kept else { return Ok(()) };
-    tokio::time::timeout(Duration::from_secs(10), keep(shared, client, view)).await.unwrap_or_else(|_| Err("no answer in 10 s".to_owned()))
+    tokio::time::timeout(Duration::from_secs(10), keep(shared, client, view))
+        .await
+        .unwrap_or_else(|_| Err("no answer in 10 s".to_owned()))
 }
 
 /// Brings both up to date, once.

@@ -47,7 +47,8 @@ async fn etcd(shared: &Shared, placement: &Placement) -> Result<(), String> {
         .identity(etcd_client::Identity::from_pem(&pair.certificate, &pair.key));
     let options = etcd_client::ConnectOptions::new().with_tls(tls).with_connect_timeout(TIMEOUT).with_timeout(TIMEOUT);
     let read = async {
-        let mut client = etcd_client::Client::connect([format!("https://{}:{port}", placement.address)], Some(options)).await?;
+        let mut client =
+            etcd_client::Client::connect([format!("https://{}:{port}", placement.address)], Some(options)).await?;
         client.get("mezzo/readiness", None).await
     };
     match tokio::time::timeout(TIMEOUT, read).await {
@@ -104,7 +105,9 @@ pub(super) fn not_ready(node: &Node) -> Option<String> {
     let ready = conditions.and_then(|all| all.iter().find(|condition| condition.type_ == "Ready"));
     match ready {
         Some(condition) if condition.status == "True" => None,
-        Some(condition) => Some(condition.message.clone().unwrap_or_else(|| "its kubelet says it is not ready".to_owned())),
+        Some(condition) => {
+            Some(condition.message.clone().unwrap_or_else(|| "its kubelet says it is not ready".to_owned()))
+        }
         None => Some("its kubelet has not said whether it is ready".to_owned()),
     }
 }

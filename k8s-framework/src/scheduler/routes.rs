@@ -37,9 +37,13 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router {
 
 async fn cluster(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let view = shared.handle.view();
-    let components: Vec<Value> =
-        [ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER].into_iter().flat_map(|pod| view.of_pod(pod)).map(component).collect();
-    let seen = tokio::time::timeout(TIMEOUT, seen_nodes(&shared)).await.unwrap_or_else(|_| Err("no answer in 5 s".to_owned()));
+    let components: Vec<Value> = [ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER]
+        .into_iter()
+        .flat_map(|pod| view.of_pod(pod))
+        .map(component)
+        .collect();
+    let seen =
+        tokio::time::timeout(TIMEOUT, seen_nodes(&shared)).await.unwrap_or_else(|_| Err("no answer in 5 s".to_owned()));
     let (seen, api) = match seen {
         Ok(seen) => (seen, json!({ "reachable": true })),
         Err(error) => (BTreeMap::new(), json!({ "reachable": false, "error": error })),
@@ -103,7 +107,9 @@ async fn seen_nodes(shared: &Shared) -> Result<BTreeMap<String, (Node, usize)>, 
         .into_iter()
         .filter_map(|node| Some((node.metadata.name.clone()?, (node, 0))))
         .collect();
-    for pod in pods.list(&ListParams::default().fields("status.phase!=Succeeded,status.phase!=Failed")).await.map_err(words)? {
+    for pod in
+        pods.list(&ListParams::default().fields("status.phase!=Succeeded,status.phase!=Failed")).await.map_err(words)?
+    {
         let is_of_daemon_set = pod.metadata.owner_references.iter().flatten().any(|owner| owner.kind == "DaemonSet");
         let node = pod.spec.and_then(|spec| spec.node_name).unwrap_or_default();
         if let Some((_, pods)) = seen.get_mut(&node).filter(|_| !is_of_daemon_set) {
@@ -141,7 +147,11 @@ struct ScaleRequest {
 
 async fn scale_cluster(State(shared): State<Arc<Shared>>, body: String) -> Result<Json<Value>, ApiError> {
     let request: ScaleRequest = serde_json::from_str(&body).map_err(|error| {
-        Refusal::new("K8S0002", format!("the request cannot be read: {error}"), r#"send {"node_count": 3, "remove": ["node-0"]}"#)
+        Refusal::new(
+            "K8S0002",
+            format!("the request cannot be read: {error}"),
+            r#"send {"node_count": 3, "remove": ["node-0"]}"#,
+        )
     })?;
     let before = shared.nodes();
     let seen = tokio::time::timeout(TIMEOUT, seen_nodes(&shared)).await.ok().and_then(Result::ok).unwrap_or_default();
@@ -173,8 +183,14 @@ async fn scale_cluster(State(shared): State<Arc<Shared>>, body: String) -> Resul
         shared.store_nodes(&before).await?;
         return Err(refusal.into());
     }
-    let staying: Vec<String> =
-        added.iter().filter(|name| seen.get(*name).is_some_and(|(node, _)| node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true)))).cloned().collect();
+    let staying: Vec<String> = added
+        .iter()
+        .filter(|name| {
+            seen.get(*name)
+                .is_some_and(|(node, _)| node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true)))
+        })
+        .cloned()
+        .collect();
     if !staying.is_empty()
         && let Err(error) = act::uncordon(&shared, &shared.handle.view(), &staying).await
     {

@@ -27,7 +27,11 @@ impl Secrets {
     pub(super) async fn load_or_make(state: &StateStore, days: u32) -> Result<Self, Refusal> {
         if let Some(bytes) = state.get(KEY) {
             return serde_json::from_slice(&bytes).map_err(|error| {
-                Refusal::new("K8S0004", format!("the cluster's keys cannot be read: {error}"), "restore the framework's state")
+                Refusal::new(
+                    "K8S0004",
+                    format!("the cluster's keys cannot be read: {error}"),
+                    "restore the framework's state",
+                )
             });
         }
         let made = tokio::task::spawn_blocking(move || Self::make(days)).await;

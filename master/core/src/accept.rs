@@ -59,8 +59,12 @@ impl Master {
             original.add(&offer.resources);
         }
         let info = &self.frameworks[id].record.info;
-        let framework =
-            FrameworkRef { id: id.clone(), name: info.name.clone(), role: role.clone(), principal: info.principal.clone() };
+        let framework = FrameworkRef {
+            id: id.clone(),
+            name: info.name.clone(),
+            role: role.clone(),
+            principal: info.principal.clone(),
+        };
         let total = self.agents[&agent_id].total.clone();
         let mut applying = Applying { framework, agent_id, pool: original.clone(), total, unsaid: false };
         let mut first_fault = None;

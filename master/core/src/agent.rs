@@ -85,9 +85,10 @@ impl Agent {
     pub(crate) fn session(&self) -> Option<SessionId> {
         match self.state {
             AgentState::Connected { session, .. } => Some(session),
-            AgentState::Recovered | AgentState::Disconnected { .. } | AgentState::Unreachable { .. } | AgentState::Gone => {
-                None
-            }
+            AgentState::Recovered
+            | AgentState::Disconnected { .. }
+            | AgentState::Unreachable { .. }
+            | AgentState::Gone => None,
         }
     }
     /// Whether its resources are part of the pool's.

@@ -91,14 +91,20 @@ impl Master {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = self.allocator.cursor.clone().map_or(Unbounded, Excluded);
         let behind = self.allocator.dirty.range((from, Unbounded));
-        let chosen: Vec<AgentId> = behind.chain(&self.allocator.dirty).take(limits::AGENTS_PER_ALLOCATION).cloned().collect();
+        let chosen: Vec<AgentId> =
+            behind.chain(&self.allocator.dirty).take(limits::AGENTS_PER_ALLOCATION).cloned().collect();
         // `chain` may name an agent twice when few are dirty: the second removal finds nothing.
         let chosen: Vec<AgentId> = chosen.into_iter().filter(|id| self.allocator.dirty.remove(id)).collect();
         self.allocator.cursor = chosen.last().cloned();
         chosen
     }
 
-    fn allocate_agent(&mut self, agent_id: &AgentId, granted: &mut BTreeMap<FrameworkId, Vec<Offer>>, withheld: &mut usize) {
+    fn allocate_agent(
+        &mut self,
+        agent_id: &AgentId,
+        granted: &mut BTreeMap<FrameworkId, Vec<Offer>>,
+        withheld: &mut usize,
+    ) {
         let Some(agent) = self.agents.get(agent_id) else { return };
         if !matches!(agent.state, AgentState::Connected { .. }) {
             return;
@@ -140,7 +146,9 @@ impl Master {
                     Withheld::BelowMinimum { free: usable.clone() }
                 } else if self.offers.count_of(framework_id) >= limits::OFFERS_PER_FRAMEWORK_MAX {
                     Withheld::TooManyOffers { limit: limits::OFFERS_PER_FRAMEWORK_MAX }
-                } else if let Some(until) = self.allocator.filters.blocks(framework_id, role, agent_id, &usable, self.now) {
+                } else if let Some(until) =
+                    self.allocator.filters.blocks(framework_id, role, agent_id, &usable, self.now)
+                {
                     Withheld::Filtered { until }
                 } else {
                     return (Some((role.clone(), framework_id.clone(), usable)), reasons);

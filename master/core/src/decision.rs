@@ -1,5 +1,7 @@
 //! Why the core did what it did: one value per decision, for logs, counters, explanations and the simulator.
-use model::{AgentId, FrameworkId, OfferId, Principal, Refusal, Resources, RoleName, Span, TaskId, TaskState, Timestamp};
+use model::{
+    AgentId, FrameworkId, OfferId, Principal, Refusal, Resources, RoleName, Span, TaskId, TaskState, Timestamp,
+};
 
 /// One decision.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +78,10 @@ impl Withheld {
     pub fn in_words(&self) -> String {
         match self {
             Withheld::Filtered { until } => {
-                format!("it declined as much of this agent before; the filter ends at {} (unix ms) or with a revive", until.0)
+                format!(
+                    "it declined as much of this agent before; the filter ends at {} (unix ms) or with a revive",
+                    until.0
+                )
             }
             Withheld::BelowMinimum { free } => format!("too little is free: {free}"),
             Withheld::TooManyOffers { limit } => format!("it left {limit} offers unanswered"),

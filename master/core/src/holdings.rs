@@ -95,7 +95,8 @@ pub(crate) fn create(
             return Err(Rejected::Malformed { what: "a volume is made of disk, and of nothing else" });
         }
         let exists = |other: &Holding| {
-            other.reservation.role == holding.reservation.role && other.volume.as_ref().is_some_and(|v| v.id == volume.id)
+            other.reservation.role == holding.reservation.role
+                && other.volume.as_ref().is_some_and(|v| v.id == volume.id)
         };
         if total.held.keys().any(exists) || wanted.held.keys().filter(|other| exists(other)).count() > 1 {
             return Err(Rejected::VolumeExists { volume: volume.id.clone() });

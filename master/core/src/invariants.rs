@@ -33,7 +33,8 @@ fn resources_are_conserved(master: &Master, agent: &Agent) -> Result<(), String>
     let id = agent.id();
     let mut used = Resources::default();
     for key in &agent.tasks {
-        let task = master.ledger.get(&key.0, &key.1).ok_or_else(|| format!("task {} of {id} is not in the ledger", key.1))?;
+        let task =
+            master.ledger.get(&key.0, &key.1).ok_or_else(|| format!("task {} of {id} is not in the ledger", key.1))?;
         if task.charged {
             ensure(!task.state().is_terminal(), || format!("ended task {} is charged", key.1))?;
             used.add(&task.head.resources);
@@ -56,7 +57,9 @@ fn resources_are_conserved(master: &Master, agent: &Agent) -> Result<(), String>
     for lent_offer in master.offers.iter().filter(|lent| lent.offer.agent_id == *id) {
         lent.add(&lent_offer.offer.resources);
         let taken = left.take(&lent_offer.offer.resources);
-        ensure(!fits || taken.is_ok(), || format!("agent {id}: {} is lent and not there: {taken:?}", lent_offer.offer.id))?;
+        ensure(!fits || taken.is_ok(), || {
+            format!("agent {id}: {} is lent and not there: {taken:?}", lent_offer.offer.id)
+        })?;
     }
     ensure(lent == agent.offered, || format!("agent {id}: offered is {}, lent is {lent}", agent.offered))?;
     ensure(!fits || left == agent.free(), || format!("agent {id}: free is {}, left is {left}", agent.free()))?;
@@ -69,10 +72,14 @@ fn resources_are_conserved(master: &Master, agent: &Agent) -> Result<(), String>
 /// 4: a task is on one agent, and both know.
 fn tasks_are_where_the_ledger_says(master: &Master, agent: &Agent) -> Result<(), String> {
     let of_agent = master.ledger.iter().filter(|task| task.agent_id == *agent.id()).count();
-    ensure(of_agent == agent.tasks.len(), || format!("agent {} has {} tasks of {of_agent}", agent.id(), agent.tasks.len()))?;
+    ensure(of_agent == agent.tasks.len(), || {
+        format!("agent {} has {} tasks of {of_agent}", agent.id(), agent.tasks.len())
+    })?;
     for (key, pod) in &agent.pods {
         for task_id in &pod.live {
-            ensure(agent.tasks.contains(&(key.0.clone(), task_id.clone())), || format!("pod {} has lost {task_id}", key.1))?;
+            ensure(agent.tasks.contains(&(key.0.clone(), task_id.clone())), || {
+                format!("pod {} has lost {task_id}", key.1)
+            })?;
         }
         ensure(!pod.live.is_empty(), || format!("pod {} is empty", key.1))?;
     }
@@ -94,7 +101,9 @@ fn offers_are_lent_by_and_to_the_living(master: &Master) -> Result<(), String> {
         }
         let titles = offer.resources.held.keys();
         for holding in titles {
-            ensure(offer.role.is_within(&holding.reservation.role), || format!("offer {} has a foreign title", offer.id))?;
+            ensure(offer.role.is_within(&holding.reservation.role), || {
+                format!("offer {} has a foreign title", offer.id)
+            })?;
         }
     }
     Ok(())
@@ -123,7 +132,9 @@ fn shares_are_what_is_used(master: &Master) -> Result<(), String> {
     for (role, framework_id) in shares.memberships() {
         let believed = shares.consumed(role, framework_id).cloned().unwrap_or_default();
         let real = used.remove(&(role.clone(), framework_id.clone())).unwrap_or_default();
-        ensure(believed == real, || format!("{framework_id} in role {role}: share counts {believed:?}, used is {real:?}"))?;
+        ensure(believed == real, || {
+            format!("{framework_id} in role {role}: share counts {believed:?}, used is {real:?}")
+        })?;
     }
     used.retain(|_, totals| !totals.is_empty());
     ensure(used.is_empty(), || format!("uncounted shares: {used:?}"))?;
@@ -145,7 +156,9 @@ fn sessions_are_mutual(master: &Master) -> Result<(), String> {
     }
     let pinged = |id: &AgentId, agent: &Agent| match agent.state {
         AgentState::Connected { next_ping, .. } => master.timers.contains(next_ping, Timer::Ping(id.clone())),
-        AgentState::Recovered | AgentState::Disconnected { .. } | AgentState::Unreachable { .. } | AgentState::Gone => true,
+        AgentState::Recovered | AgentState::Disconnected { .. } | AgentState::Unreachable { .. } | AgentState::Gone => {
+            true
+        }
     };
     for (id, agent) in &master.agents {
         ensure(pinged(id, agent), || format!("agent {id} is never pinged"))?;

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use model::{
-    AgentId, ExecutorId, FrameworkId, Reason, RoleName, Source, Span, TaskHead, TaskId, TaskState, TaskStatus, Timestamp,
-    UpdateId,
+    AgentId, ExecutorId, FrameworkId, Reason, RoleName, Source, Span, TaskHead, TaskId, TaskState, TaskStatus,
+    Timestamp, UpdateId,
 };
 
 use crate::limits;

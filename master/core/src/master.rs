@@ -242,7 +242,9 @@ impl Master {
                 self.kill(&id, &task_id, agent_id.as_ref(), grace);
                 Ok(())
             }
-            Some(Call::Acknowledge { agent_id, task_id, uuid }) => Ok(self.acknowledge(&id, &agent_id, &task_id, uuid)?),
+            Some(Call::Acknowledge { agent_id, task_id, uuid }) => {
+                Ok(self.acknowledge(&id, &agent_id, &task_id, uuid)?)
+            }
             Some(Call::Reconcile { tasks }) => Ok(self.reconcile(&id, &tasks)?),
         }
     }

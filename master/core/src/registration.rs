@@ -13,15 +13,20 @@ use crate::decision::{Decision, OfferEnd, Rejected};
 use crate::event::SessionId;
 use crate::framework::Framework;
 use crate::holdings::{are_sane, retitled};
-use crate::ledger::Task;
 use crate::lease::lease;
+use crate::ledger::Task;
 use crate::limits;
 use crate::master::{Master, Session};
 use crate::registry::{AgentRecord, Record};
 use crate::timer::Timer;
 
 impl Master {
-    pub(crate) fn register(&mut self, session: SessionId, certified: &str, said: AgentRegistration) -> Result<(), Rejected> {
+    pub(crate) fn register(
+        &mut self,
+        session: SessionId,
+        certified: &str,
+        said: AgentRegistration,
+    ) -> Result<(), Rejected> {
         let (id, is_new) = self.identify(certified, &said)?;
         self.check_registration(&said)?;
         let record = match self.agents.get(&id) {
@@ -183,7 +188,9 @@ impl Master {
             let running = !task.latest.state.is_terminal();
             let forgotten = self.ledger.remembered(&key.0, &key.1).is_some();
             match known {
-                Some((true, state)) if !(state.is_terminal() && running) => self.merge_known(&key.0, &key.1, &task.latest),
+                Some((true, state)) if !(state.is_terminal() && running) => {
+                    self.merge_known(&key.0, &key.1, &task.latest)
+                }
                 None if alive && !forgotten => self.adopt(id, task),
                 Some(_) | None => {
                     if running {
@@ -408,7 +415,8 @@ impl Master {
         agent.record.unreachable_since = Some(self.now);
         self.outbox.persist(Record::Agent(agent.record.clone()));
         self.dirty.roles.extend(self.allocator.shares.role_names().cloned());
-        let connected: Vec<_> = self.frameworks.values().filter(|f| f.session().is_some()).map(|f| f.id().clone()).collect();
+        let connected: Vec<_> =
+            self.frameworks.values().filter(|f| f.session().is_some()).map(|f| f.id().clone()).collect();
         for framework_id in connected {
             let event = SchedulerEvent::Failure { agent_id: id.clone(), executor_id: None };
             self.tell_framework(&framework_id, event);

@@ -90,7 +90,13 @@ impl Master {
         Ok(FrameworkId::new(id).expect("made of a master id and a number"))
     }
 
-    fn adopt_session(&mut self, id: &FrameworkId, session: SessionId, record: FrameworkRecord, suppressed: BTreeSet<RoleName>) {
+    fn adopt_session(
+        &mut self,
+        id: &FrameworkId,
+        session: SessionId,
+        record: FrameworkRecord,
+        suppressed: BTreeSet<RoleName>,
+    ) {
         let earlier = self.frameworks.get(id).map(|framework| (framework.state, framework.record.info.roles.clone()));
         if let Some((state, roles)) = earlier {
             match state {
@@ -118,9 +124,10 @@ impl Master {
         }
         let suppressed: BTreeSet<_> = suppressed.intersection(&record.info.roles).cloned().collect();
         self.framework_names.insert(record.info.name.clone(), id.clone());
-        let framework = self.frameworks.entry(id.clone()).or_insert_with(|| {
-            Framework::new(record.clone(), FrameworkState::Connected { session }, BTreeMap::new())
-        });
+        let framework = self
+            .frameworks
+            .entry(id.clone())
+            .or_insert_with(|| Framework::new(record.clone(), FrameworkState::Connected { session }, BTreeMap::new()));
         framework.record = record;
         framework.state = FrameworkState::Connected { session };
         framework.suppressed = suppressed;
@@ -164,7 +171,9 @@ impl Master {
     /// It did not come back.
     pub(crate) fn failover_ended(&mut self, id: &FrameworkId) {
         match self.frameworks.get(id).map(|framework| framework.state) {
-            Some(FrameworkState::Disconnected { until, .. } | FrameworkState::Recovered { until }) if until <= self.now => {
+            Some(FrameworkState::Disconnected { until, .. } | FrameworkState::Recovered { until })
+                if until <= self.now =>
+            {
                 self.tear_down(id, TeardownCause::FailoverTimeout);
             }
             _ => {}
@@ -214,7 +223,14 @@ impl Master {
         Ok(())
     }
 
-    pub(crate) fn add_filter(&mut self, id: &FrameworkId, role: &RoleName, agent_id: &AgentId, refused: Resources, refuse: Span) {
+    pub(crate) fn add_filter(
+        &mut self,
+        id: &FrameworkId,
+        role: &RoleName,
+        agent_id: &AgentId,
+        refused: Resources,
+        refuse: Span,
+    ) {
         let until = self.now + capped(refuse).max(self.config.refuse_min);
         let key = (id.clone(), role.clone(), agent_id.clone());
         self.allocator.filters.add(key.clone(), refused, until);
@@ -236,7 +252,9 @@ impl Master {
         if count > limit {
             return Err(Rejected::TooMany { what: "state writes", count, limit });
         }
-        let Some(framework) = self.frameworks.get_mut(id).filter(|framework| framework.is_alive()) else { return Ok(()) };
+        let Some(framework) = self.frameworks.get_mut(id).filter(|framework| framework.is_alive()) else {
+            return Ok(());
+        };
         let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
         for write in &writes {
             let bad = |why| Rejected::BadWrite { key: write.key.chars().take(64).collect(), why };

@@ -83,7 +83,8 @@ impl Master {
     /// Its tasks are killed one by one, not by a shutdown of the framework: that would be the last the agent says of them,
     /// and until they have ended they use what they use.
     fn turn_tasks_into_ghosts(&mut self, id: &FrameworkId) {
-        let ids: Vec<_> = self.ledger.of_framework(id).map(|task| (task.head.task_id.clone(), task.agent_id.clone())).collect();
+        let ids: Vec<_> =
+            self.ledger.of_framework(id).map(|task| (task.head.task_id.clone(), task.agent_id.clone())).collect();
         for (task_id, agent_id) in ids {
             let task = self.ledger.get_mut(id, &task_id).expect("listed above");
             if !task.charged {
@@ -93,7 +94,8 @@ impl Master {
                 self.remove_task(id, &task_id);
                 continue;
             }
-            let status = task.made(TaskState::Killing, Reason::FrameworkRemoved, "its framework was torn down", self.now);
+            let status =
+                task.made(TaskState::Killing, Reason::FrameworkRemoved, "its framework was torn down", self.now);
             task.advance(&status, self.now);
             // What the release frees goes to the ghost: the task's own, and with the last of a pod the executor's.
             let before = self.agents[&agent_id].allocated.clone();
@@ -119,7 +121,8 @@ impl Master {
         for (holding, quantities) in &agent.record.holdings.held {
             let reservation = &holding.reservation;
             let mut owners = self.frameworks.values().filter(|framework| {
-                framework.principal() == &reservation.principal && framework.record.info.roles.contains(&reservation.role)
+                framework.principal() == &reservation.principal
+                    && framework.record.info.roles.contains(&reservation.role)
             });
             let (mut ended, mut alive) = (false, false);
             owners.by_ref().for_each(|owner| if owner.is_alive() { alive = true } else { ended = true });

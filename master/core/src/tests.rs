@@ -50,8 +50,12 @@ pub(crate) fn amount(cpus: i64, mem: i64) -> Resources {
     Quantities { cpus: Milli::units(cpus), mem: Milli::units(mem), ..Quantities::default() }.into()
 }
 pub(crate) fn with_disk(cpus: i64, mem: i64, disk: i64) -> Resources {
-    let quantities =
-        Quantities { cpus: Milli::units(cpus), mem: Milli::units(mem), disk: Milli::units(disk), ..Quantities::default() };
+    let quantities = Quantities {
+        cpus: Milli::units(cpus),
+        mem: Milli::units(mem),
+        disk: Milli::units(disk),
+        ..Quantities::default()
+    };
     quantities.into()
 }
 pub(crate) fn held(in_role: &str, principal: &str, volume: Option<&str>, quantities: Quantities) -> Resources {
@@ -190,7 +194,13 @@ impl World {
         text
     }
     pub(crate) fn call(&mut self, session: SessionId, call: Call) -> String {
-        self.step(Event::FrameworkCalled { session, sequence: 1, call: Some(call), writes: Vec::new(), read_state: false })
+        self.step(Event::FrameworkCalled {
+            session,
+            sequence: 1,
+            call: Some(call),
+            writes: Vec::new(),
+            read_state: false,
+        })
     }
     pub(crate) fn framework(&mut self, session: SessionId, name: &str, id: Option<u64>, roles: &[&str]) -> String {
         let principal = Principal::new(format!("framework/{name}"));
@@ -201,8 +211,17 @@ impl World {
         self.step(Event::AgentOpened { session: SessionId(session), name: said.name.clone() });
         self.step(Event::AgentSaid { session: SessionId(session), message: FromAgent::Register(Box::new(said)) })
     }
-    pub(crate) fn accept(&mut self, session: SessionId, offer: OfferId, operations: Vec<Operation>, refuse: u64) -> String {
-        self.call(session, Call::Accept { offers: vec![offer], operations, filter: Filter { refuse: Span::seconds(refuse) } })
+    pub(crate) fn accept(
+        &mut self,
+        session: SessionId,
+        offer: OfferId,
+        operations: Vec<Operation>,
+        refuse: u64,
+    ) -> String {
+        self.call(
+            session,
+            Call::Accept { offers: vec![offer], operations, filter: Filter { refuse: Span::seconds(refuse) } },
+        )
     }
     pub(crate) fn decline(&mut self, session: SessionId, offer: OfferId, refuse: u64) -> String {
         self.call(session, Call::Decline { offers: vec![offer], filter: Filter { refuse: Span::seconds(refuse) } })

@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn the_dominant_share_is_the_largest_fraction() {
-        let some = |cpus, mem| Resources::from(Quantities { cpus: Milli(cpus), mem: Milli(mem), ..Quantities::default() });
+        let some =
+            |cpus, mem| Resources::from(Quantities { cpus: Milli(cpus), mem: Milli(mem), ..Quantities::default() });
         let (mut pool, mut used) = (Totals::default(), Totals::default());
         pool.add(&some(8000, 1000));
         used.add(&some(1000, 500));

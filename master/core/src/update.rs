@@ -115,7 +115,14 @@ impl Master {
     }
 
     /// The master's own word on a task: told at once, acknowledged by nobody. A terminal one ends the task.
-    pub(crate) fn declare(&mut self, id: &FrameworkId, task_id: &TaskId, state: TaskState, reason: Reason, words: &str) {
+    pub(crate) fn declare(
+        &mut self,
+        id: &FrameworkId,
+        task_id: &TaskId,
+        state: TaskState,
+        reason: Reason,
+        words: &str,
+    ) {
         let now = self.now;
         let Some(task) = self.ledger.get_mut(id, task_id) else { return };
         let status = task.made(state, reason, words, now);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use model::call::Offer;
 use model::{
-    AgentId, ExecutorId, FrameworkId, OfferId, Principal, Resources, RoleName, Span, TaskHead, TaskId, TaskStatus, Timestamp,
+    AgentId, ExecutorId, FrameworkId, OfferId, Principal, Resources, RoleName, Span, TaskHead, TaskId, TaskStatus,
+    Timestamp,
 };
 
 use crate::decision::OfferEnd;

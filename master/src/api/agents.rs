@@ -138,6 +138,7 @@ impl Api {
 fn agent_name(peer: Option<&Peer>) -> Result<String, Refusal> {
     let principal = known(peer)?;
     let name = principal.as_str().strip_prefix("agent/");
-    let name = name.ok_or_else(|| refusal::forbidden(format!("{principal} is not an agent"), "join the pool with a token"))?;
+    let name =
+        name.ok_or_else(|| refusal::forbidden(format!("{principal} is not an agent"), "join the pool with a token"))?;
     Ok(name.to_owned())
 }

@@ -76,7 +76,10 @@ async fn resolve(
     known(Some(&peer))?;
     let found = context.artifacts.named(&name)?;
     let digest = found.ok_or_else(|| {
-        refusal::not_found(format!("no artifact is named '{name}'"), format!("upload one with `mezzo artifact push {name} FILE`"))
+        refusal::not_found(
+            format!("no artifact is named '{name}'"),
+            format!("upload one with `mezzo artifact push {name} FILE`"),
+        )
     })?;
     Ok(digest.to_string().into_response())
 }

@@ -32,13 +32,15 @@ impl Frameworks for Api {
         &self,
         request: Request<Streaming<wire::FrameworkCall>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let principal = may_schedule(request.extensions().get::<Peer>()).map_err(|refusal| refusal::status(&refusal))?;
+        let principal =
+            may_schedule(request.extensions().get::<Peer>()).map_err(|refusal| refusal::status(&refusal))?;
         let (queue, outgoing) = mpsc::channel(limits::FRAMEWORK_QUEUE);
         let closed = CancellationToken::new();
         let session = self.context.core.next_session();
         let core = self.context.core.clone();
         debug!(session = session.0, %principal, "scheduler connected");
-        core.open_framework(session, principal.clone(), Outbound { queue: queue.clone(), closed: closed.clone() }).await;
+        core.open_framework(session, principal.clone(), Outbound { queue: queue.clone(), closed: closed.clone() })
+            .await;
         let privileges = self.context.privileges.clone();
         let reader = Reader { session, principal, privileges, core, queue };
         let calls = request.into_inner();

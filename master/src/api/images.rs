@@ -37,7 +37,12 @@ enum Target<'a> {
 }
 
 fn target(rest: &str) -> Result<Target<'_>, Refusal> {
-    let unknown = || refusal::not_found(format!("'/v2/{rest}' is neither a manifest nor a blob"), "see the OCI distribution specification");
+    let unknown = || {
+        refusal::not_found(
+            format!("'/v2/{rest}' is neither a manifest nor a blob"),
+            "see the OCI distribution specification",
+        )
+    };
     let (before, last) = rest.rsplit_once('/').ok_or_else(unknown)?;
     let (repository, kind) = before.rsplit_once('/').ok_or_else(unknown)?;
     match kind {
@@ -54,14 +59,19 @@ async fn read(
 ) -> Result<Response, Refused> {
     known(Some(&peer))?;
     match target(&rest)? {
-        Target::Blob { digest } => super::artifacts::blob(&context, &Digest::parse(digest)?, "application/octet-stream").await,
+        Target::Blob { digest } => {
+            super::artifacts::blob(&context, &Digest::parse(digest)?, "application/octet-stream").await
+        }
         Target::Manifest { repository, reference } => {
             let digest = if reference.contains(':') {
                 Digest::parse(reference)?
             } else {
                 let found = context.artifacts.tagged(repository, reference)?;
                 found.ok_or_else(|| {
-                    refusal::not_found(format!("the pool has no image {repository}:{reference}"), "upload it with `mezzo image push`")
+                    refusal::not_found(
+                        format!("the pool has no image {repository}:{reference}"),
+                        "upload it with `mezzo image push`",
+                    )
                 })?
             };
             let kind = media_type(&context, &digest).await?;

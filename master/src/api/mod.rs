@@ -54,8 +54,8 @@ pub(crate) struct Context {
 pub(crate) fn router(context: &Arc<Context>) -> Router {
     let frameworks = FrameworksServer::new(frameworks::Api { context: context.clone() })
         .max_decoding_message_size(limits::FRAMEWORK_MESSAGE_BYTES);
-    let agents =
-        AgentsServer::new(agents::Api { context: context.clone() }).max_decoding_message_size(limits::AGENT_MESSAGE_BYTES);
+    let agents = AgentsServer::new(agents::Api { context: context.clone() })
+        .max_decoding_message_size(limits::AGENT_MESSAGE_BYTES);
     let operator = OperatorServer::new(operator::Api { context: context.clone() })
         .max_decoding_message_size(limits::OPERATOR_MESSAGE_BYTES);
     let routes = tonic::service::Routes::new(frameworks).add_service(agents).add_service(operator);
@@ -71,7 +71,10 @@ pub(crate) fn router(context: &Arc<Context>) -> Router {
 /// Who asks; nobody without a certificate.
 fn known(peer: Option<&Peer>) -> Result<&Principal, Refusal> {
     peer.and_then(|peer| peer.principal.as_ref()).ok_or_else(|| {
-        refusal::forbidden("this needs a certificate of the pool", "use an identity made by `mezzo master init` or given by the master")
+        refusal::forbidden(
+            "this needs a certificate of the pool",
+            "use an identity made by `mezzo master init` or given by the master",
+        )
     })
 }
 

@@ -51,7 +51,9 @@ impl Operator for Api {
     async fn list_frameworks(&self, request: Request<wire::ListFrameworksRequest>) -> Reply<wire::FrameworkList> {
         allowed(request)?;
         let view = self.context.view.read();
-        Ok(Response::new(wire::FrameworkList { frameworks: view.frameworks.values().map(describe::framework).collect() }))
+        Ok(Response::new(wire::FrameworkList {
+            frameworks: view.frameworks.values().map(describe::framework).collect(),
+        }))
     }
 
     async fn list_roles(&self, request: Request<wire::ListRolesRequest>) -> Reply<wire::RoleList> {
@@ -65,7 +67,9 @@ impl Operator for Api {
         let view = self.context.view.read();
         let wanted = |task: &&TaskView| {
             let id = &task.framework_id;
-            request.framework.is_empty() || id.as_str() == request.framework || view.framework_name(id) == request.framework
+            request.framework.is_empty()
+                || id.as_str() == request.framework
+                || view.framework_name(id) == request.framework
         };
         let ended = view.history.iter().filter(|_| request.all);
         let living = view.tasks.values().filter(|task| request.all || !task.status.state.is_terminal());
@@ -102,12 +106,18 @@ impl Operator for Api {
     async fn search_catalog(&self, request: Request<wire::SearchCatalogRequest>) -> Reply<wire::PackageList> {
         let text = allowed(request)?.text;
         let catalog = self.context.installs.catalog().await;
-        answer(catalog.map(|catalog| wire::PackageList {
-            packages: catalog
-                .search(&text)
-                .into_iter()
-                .map(|found| wire::PackageSummary { name: found.name, versions: found.versions, summary: found.summary })
-                .collect(),
+        answer(catalog.map(|catalog| {
+            wire::PackageList {
+                packages: catalog
+                    .search(&text)
+                    .into_iter()
+                    .map(|found| wire::PackageSummary {
+                        name: found.name,
+                        versions: found.versions,
+                        summary: found.summary,
+                    })
+                    .collect(),
+            }
         }))
     }
 
@@ -154,7 +164,10 @@ impl Operator for Api {
         answer(self.context.installs.uninstall(&request.name, request.dry_run).await.map(|()| wire::Done {}))
     }
 
-    async fn list_installations(&self, request: Request<wire::ListInstallationsRequest>) -> Reply<wire::InstallationList> {
+    async fn list_installations(
+        &self,
+        request: Request<wire::ListInstallationsRequest>,
+    ) -> Reply<wire::InstallationList> {
         allowed(request)?;
         answer(self.context.installs.list().map(|installations| wire::InstallationList { installations }))
     }

@@ -12,7 +12,10 @@ use super::{Context, operator};
 use crate::refusal::Refused;
 
 pub(super) fn routes() -> Router<Arc<Context>> {
-    Router::new().route("/service/{name}", any(forward)).route("/service/{name}/", any(forward)).route("/service/{name}/{*path}", any(forward))
+    Router::new()
+        .route("/service/{name}", any(forward))
+        .route("/service/{name}/", any(forward))
+        .route("/service/{name}/{*path}", any(forward))
 }
 
 async fn forward(

@@ -84,7 +84,9 @@ pub enum RegistryError {
         source: Box<::redb::Error>,
     },
     /// Its content is damaged.
-    #[error("registry {path} is corrupt ({problem}): restore it from a copy, or make the pool anew with `mezzo master init`")]
+    #[error(
+        "registry {path} is corrupt ({problem}): restore it from a copy, or make the pool anew with `mezzo master init`"
+    )]
     Corrupt {
         /// Which.
         path: PathBuf,
@@ -92,7 +94,9 @@ pub enum RegistryError {
         problem: String,
     },
     /// A newer mezzo wrote it.
-    #[error("record {key} of registry table {table} has format {found}, this version of mezzo knows {FORMAT}: run the version that wrote it, or a newer one")]
+    #[error(
+        "record {key} of registry table {table} has format {found}, this version of mezzo knows {FORMAT}: run the version that wrote it, or a newer one"
+    )]
     Newer {
         /// Where.
         table: &'static str,

@@ -5,10 +5,10 @@ use std::path::Path;
 use master_core::{AgentRecord, FrameworkRecord, Pool, Record, RegistrySnapshot};
 use model::call::Call;
 use model::{AgentId, FrameworkId, Principal, RoleName, Timestamp};
+use prost::Message;
 use proto::convert;
 use proto::mesos::v1 as mesos;
 use proto::mezzo::v1 as wire;
-use prost::Message;
 
 use super::{FORMAT, Registry, RegistryError, Table, Write};
 
@@ -121,7 +121,14 @@ macro_rules! versioned {
     )*};
 }
 versioned!(
-    PoolRecord, AgentRecord, FrameworkRecord, StateRecord, WeightRecord, JoinTokenRecord, InstallationRecord, DigestRecord
+    PoolRecord,
+    AgentRecord,
+    FrameworkRecord,
+    StateRecord,
+    WeightRecord,
+    JoinTokenRecord,
+    InstallationRecord,
+    DigestRecord
 );
 
 /// Reads bytes as a record.
@@ -135,7 +142,10 @@ pub(crate) fn read<R: Versioned>(table: Table, key: &[u8], bytes: &[u8]) -> Resu
 }
 
 /// Every record of a table.
-pub(crate) fn read_all<R: Versioned>(registry: &dyn Registry, table: Table) -> Result<Vec<(Vec<u8>, R)>, RegistryError> {
+pub(crate) fn read_all<R: Versioned>(
+    registry: &dyn Registry,
+    table: Table,
+) -> Result<Vec<(Vec<u8>, R)>, RegistryError> {
     let entries = registry.scan(table, b"")?;
     entries.into_iter().map(|(key, bytes)| read(table, &key, &bytes).map(|record| (key, record))).collect()
 }
@@ -180,7 +190,10 @@ pub(crate) fn snapshot(registry: &dyn Registry, state_dir: &Path) -> Result<Regi
 }
 
 /// The state of a framework, as it is sent to it.
-pub(crate) fn state(registry: &dyn Registry, framework_id: &FrameworkId) -> Result<Vec<wire::StateWrite>, RegistryError> {
+pub(crate) fn state(
+    registry: &dyn Registry,
+    framework_id: &FrameworkId,
+) -> Result<Vec<wire::StateWrite>, RegistryError> {
     let entries = registry.scan(Table::State, &state_prefix(framework_id))?;
     let mut out = Vec::with_capacity(entries.len());
     for (key, bytes) in entries {
@@ -324,7 +337,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary directory");
         let registry = RedbRegistry::open(&dir.path().join("r")).expect("opened");
         let newer = wire::WeightRecord { version: FORMAT + 1, ..wire::WeightRecord::default() };
-        registry.commit(vec![put_pool(&pool()), put(Table::Weights, b"web".to_vec(), &newer)]).await.expect("committed");
+        registry
+            .commit(vec![put_pool(&pool()), put(Table::Weights, b"web".to_vec(), &newer)])
+            .await
+            .expect("committed");
         let error = snapshot(&registry, dir.path()).expect_err("refused");
         assert!(matches!(error, RegistryError::Newer { found: 2, .. }), "{error}");
     }

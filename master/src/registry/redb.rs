@@ -190,7 +190,8 @@ mod tests {
         let registry = RedbRegistry::open(&path).expect("opened");
         let both = futures::future::join(
             registry.commit(vec![put("f1\0a", "1"), put("f1\0b", "2"), put("f2\0a", "3")]),
-            registry.commit(vec![Write::DeletePrefix { table: Table::State, prefix: b"f1\0".to_vec() }, put("f1\0c", "4")]),
+            registry
+                .commit(vec![Write::DeletePrefix { table: Table::State, prefix: b"f1\0".to_vec() }, put("f1\0c", "4")]),
         );
         let (first, second) = both.await;
         first.and(second).expect("committed");

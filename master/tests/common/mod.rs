@@ -86,8 +86,7 @@ impl Pool {
     pub async fn join_with(&self, name: &str, token: &str, ca_sha256: &str) -> Result<Identity, Status> {
         let csr = SigningRequest::create(&Principal::new(format!("agent/{name}"))).expect("request");
         let channel = joining_channel(&self.address.to_string(), "master.mezzo", ca_sha256).expect("channel");
-        let request =
-            wire::JoinRequest { token: token.to_owned(), csr_pem: csr.csr_pem, name: name.to_owned() };
+        let request = wire::JoinRequest { token: token.to_owned(), csr_pem: csr.csr_pem, name: name.to_owned() };
         let reply = AgentsClient::new(channel).join(request).await?.into_inner();
         Ok(Identity { ca_pem: reply.ca_pem, cert_pem: reply.certificate_pem, key_pem: csr.key_pem })
     }
@@ -188,8 +187,7 @@ impl Agent {
     /// Says how a task does.
     pub async fn update(&self, framework_id: &str, status: mesos::TaskStatus) {
         let latest_state = status.state;
-        let update =
-            wire::TaskUpdate { framework_id: framework_id.to_owned(), status: Some(status), latest_state };
+        let update = wire::TaskUpdate { framework_id: framework_id.to_owned(), status: Some(status), latest_state };
         self.send(wire::agent_message::Kind::Update(update)).await;
     }
     pub async fn registered(&mut self) -> wire::AgentRegistered {

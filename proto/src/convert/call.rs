@@ -7,7 +7,8 @@ use model::{FrameworkId, Principal, RoleName, Span};
 use prost::Message as _;
 
 use super::{
-    FieldError, agent_id, framework_id, millis_from_seconds, offer_id, resources, role_name, seconds_from_millis, task, task_id,
+    FieldError, agent_id, framework_id, millis_from_seconds, offer_id, resources, role_name, seconds_from_millis, task,
+    task_id,
 };
 use crate::mesos::v1 as wire;
 use wire::framework_info::capability::Type as Capability;
@@ -207,8 +208,10 @@ pub fn to_wire(call: &Call, framework_id: Option<&FrameworkId>) -> Result<sched:
     let kind = match call {
         Call::Subscribe { info, suppressed } => {
             out.framework_id = info.id.as_ref().map(|id| wire::FrameworkId { value: id.to_string() });
-            out.subscribe =
-                Some(sched::call::Subscribe { framework_info: info_to_wire(info), suppressed_roles: names(suppressed) });
+            out.subscribe = Some(sched::call::Subscribe {
+                framework_info: info_to_wire(info),
+                suppressed_roles: names(suppressed),
+            });
             CallType::Subscribe
         }
         Call::Teardown => CallType::Teardown,

@@ -7,8 +7,8 @@ use model::{Principal, Span};
 use prost::Message as _;
 
 use super::{
-    FieldError, agent_id, executor_id, framework_id, millis_from_seconds, refusal_from_wire, refusal_to_wire, resources,
-    role_name, seconds_from_millis, task, task_id,
+    FieldError, agent_id, executor_id, framework_id, millis_from_seconds, refusal_from_wire, refusal_to_wire,
+    resources, role_name, seconds_from_millis, task, task_id,
 };
 use crate::mesos::v1 as mesos;
 use crate::mezzo::v1 as wire;
@@ -219,10 +219,9 @@ pub fn to_agent_to_wire(message: &ToAgent, epoch: u64) -> wire::MasterMessage {
             task_id: task_id.to_string(),
             uuid: uuid.0.to_be_bytes().to_vec().into(),
         }),
-        ToAgent::SetHoldings { generation, holdings } => MasterKind::Holdings(wire::SetHoldings {
-            generation: *generation,
-            holdings: resources::to_wire(holdings),
-        }),
+        ToAgent::SetHoldings { generation, holdings } => {
+            MasterKind::Holdings(wire::SetHoldings { generation: *generation, holdings: resources::to_wire(holdings) })
+        }
         ToAgent::Peers(peers) => {
             let peers = peers.iter().map(|peer| wire::Peer {
                 agent_id: peer.agent_id.to_string(),
@@ -253,7 +252,8 @@ pub fn to_agent_from_wire(message: &wire::MasterMessage) -> Result<(u64, ToAgent
         },
         MasterKind::Refused(refusal) => ToAgent::Refused(refusal_from_wire(refusal.clone())),
         MasterKind::Launch(launch) => {
-            let (framework, pod, privileged_allowed) = launch_from_wire(launch).map_err(|error| error.within("launch"))?;
+            let (framework, pod, privileged_allowed) =
+                launch_from_wire(launch).map_err(|error| error.within("launch"))?;
             ToAgent::Launch { framework, pod, privileged_allowed }
         }
         MasterKind::Kill(kill) => ToAgent::Kill {

@@ -93,7 +93,10 @@ fn volume_to_wire(volume: &Volume, principal: &Principal) -> wire::resource::Dis
 /// Labels to the wire.
 pub fn labels_to_wire(labels: &BTreeMap<String, String>) -> wire::Labels {
     wire::Labels {
-        labels: labels.iter().map(|(key, value)| wire::Label { key: key.clone(), value: Some(value.clone()) }).collect(),
+        labels: labels
+            .iter()
+            .map(|(key, value)| wire::Label { key: key.clone(), value: Some(value.clone()) })
+            .collect(),
     }
 }
 

@@ -90,8 +90,9 @@ fn discovery_from_wire(info: &wire::DiscoveryInfo) -> Result<Discovery, FieldErr
     let external = visible == wire::discovery_info::Visibility::External;
     let mut ports = Vec::new();
     for (i, port) in info.ports.iter().flat_map(|ports| &ports.ports).enumerate() {
-        let number = u16::try_from(port.number)
-            .map_err(|_| FieldError::new(format!("discovery.ports[{i}].number"), format!("is no port: {}", port.number)))?;
+        let number = u16::try_from(port.number).map_err(|_| {
+            FieldError::new(format!("discovery.ports[{i}].number"), format!("is no port: {}", port.number))
+        })?;
         let own = port.visibility.map(|number| number == i32::from(wire::discovery_info::Visibility::External));
         ports.push(DiscoveryPort {
             number,

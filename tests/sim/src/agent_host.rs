@@ -1,9 +1,7 @@
 //! An agent's shell and machine: a disk, and executors that outlive the agent.
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_core::{
-    Agent, AgentConfig, Checkpoint, Command, End, Event, PodId, Report, ReportKind, VolumeKey, Write,
-};
+use agent_core::{Agent, AgentConfig, Checkpoint, Command, End, Event, PodId, Report, ReportKind, VolumeKey, Write};
 use master_core::{Event as MasterEvent, SessionId};
 use model::{FrameworkId, Milli, Quantities, TaskId};
 
@@ -189,7 +187,8 @@ impl World {
 
     fn start_executor(&mut self, agent: usize, pod_id: PodId) -> Result<(), String> {
         let host = &mut self.agents[agent];
-        let launch = host.core.as_ref().and_then(|core| core.launch_of(&pod_id)).ok_or("a pod without launch starts")?.clone();
+        let launch =
+            host.core.as_ref().and_then(|core| core.launch_of(&pod_id)).ok_or("a pod without launch starts")?.clone();
         let framework_id = launch.framework.id.clone();
         for task in &launch.tasks {
             let key = (framework_id.clone(), task.head.task_id.clone());
@@ -258,13 +257,21 @@ impl World {
     }
 
     /// A container ends, and with it, by the pod's policy, the others of its pod.
-    pub(crate) fn task_ends(&mut self, agent: usize, pod: &PodId, task: &TaskId, end: &End, asked: bool) -> Result<(), String> {
+    pub(crate) fn task_ends(
+        &mut self,
+        agent: usize,
+        pod: &PodId,
+        task: &TaskId,
+        end: &End,
+        asked: bool,
+    ) -> Result<(), String> {
         let Some(executor) = self.agents[agent].executors.get_mut(pod) else { return Ok(()) };
         let Some(alive) = executor.tasks.get_mut(task) else { return Ok(()) };
         if !std::mem::take(alive) {
             return Ok(());
         }
-        let others: Vec<TaskId> = executor.tasks.iter().filter(|(_, alive)| **alive).map(|(id, _)| id.clone()).collect();
+        let others: Vec<TaskId> =
+            executor.tasks.iter().filter(|(_, alive)| **alive).map(|(id, _)| id.clone()).collect();
         for other in others {
             let delay = self.rng.between(1, 100);
             let end = End::Signal(9);
@@ -303,7 +310,13 @@ impl World {
         self.agents[agent].session = None;
         self.agent_hears(agent, Event::LinkDown { why: "broken".to_owned() })
     }
-    pub(crate) fn agent_durable(&mut self, agent: usize, life: u64, batch: u64, writes: &[Write]) -> Result<(), String> {
+    pub(crate) fn agent_durable(
+        &mut self,
+        agent: usize,
+        life: u64,
+        batch: u64,
+        writes: &[Write],
+    ) -> Result<(), String> {
         if self.agents[agent].life != life {
             return Ok(());
         }

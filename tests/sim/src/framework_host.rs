@@ -218,7 +218,8 @@ impl World {
         let id = if self.rng.percent(70) { id } else { None };
         self.send_to_master(session, MasterEvent::FrameworkOpened { session, principal: principal.clone() });
         let failover_timeout = Span::seconds(30);
-        let info = FrameworkInfo { id, name, roles: BTreeSet::from([role]), failover_timeout, api_url: None, principal };
+        let info =
+            FrameworkInfo { id, name, roles: BTreeSet::from([role]), failover_timeout, api_url: None, principal };
         self.call(framework, Call::Subscribe { info, suppressed: BTreeSet::new() });
     }
 
@@ -325,7 +326,8 @@ impl World {
         let host = &self.frameworks[framework];
         let filter = Filter { refuse: Span::millis(self.rng.between(0, 4000)) };
         let wants = host.live() < host.goal;
-        let enough = offer.resources.unreserved.cpus >= Milli::units(1) && offer.resources.unreserved.mem >= Milli::units(128);
+        let enough =
+            offer.resources.unreserved.cpus >= Milli::units(1) && offer.resources.unreserved.mem >= Milli::units(128);
         let operations = if !offer.resources.held.is_empty() {
             give_back(&offer.resources)
         } else if wants && enough {
@@ -433,7 +435,8 @@ impl World {
                 before.push(Operation::Reserve(plain(&foreign, 1)));
             }
             7 => {
-                let volume = Some(Volume { id: VolumeId::new("twice").expect("valid"), container_path: "d".to_owned() });
+                let volume =
+                    Some(Volume { id: VolumeId::new("twice").expect("valid"), container_path: "d".to_owned() });
                 let create = Resources::held_as(Holding { reservation: own.clone(), volume }, some_disk(1));
                 before.push(Operation::Reserve(plain(&own, 2)));
                 before.extend([Operation::Create(create.clone()), Operation::Create(create)]);
@@ -444,7 +447,8 @@ impl World {
             11 => {
                 // The executor of something that still runs there, if there is anything.
                 let own = self.frameworks[framework].id.as_ref();
-                let mut there = self.master.tasks.values().filter(|t| t.agent_id == offer.agent_id && own == Some(&t.framework_id));
+                let mut there =
+                    self.master.tasks.values().filter(|t| t.agent_id == offer.agent_id && own == Some(&t.framework_id));
                 executor = there.next().map(|task| task.executor_id.clone());
             }
             12 => {

@@ -1,8 +1,8 @@
 //! The master's shell: a registry that is written late and in order, and a read model made of deltas.
 use std::collections::BTreeMap;
 
-use master_core::{Command, Config, Decision, Delta, Event, Master, Pool, Record, RegistrySnapshot};
 use master_core::view::{AgentView, TaskView};
+use master_core::{Command, Config, Decision, Delta, Event, Master, Pool, Record, RegistrySnapshot};
 use model::{AgentId, FrameworkId, Span, TaskId};
 
 use crate::world::{Happening, Said, World};

@@ -270,7 +270,9 @@ impl World {
                     self.agent_hears(agent, *event)?;
                 }
             }
-            Happening::AgentDurable { agent, life, batch, writes } => self.agent_durable(agent, life, batch, &writes)?,
+            Happening::AgentDurable { agent, life, batch, writes } => {
+                self.agent_durable(agent, life, batch, &writes)?
+            }
             Happening::TaskStarts { agent, pod, task } => self.task_starts(agent, &pod, &task)?,
             Happening::TaskEnds { agent, pod, task, end, asked } => self.task_ends(agent, &pod, &task, &end, asked)?,
             Happening::FrameworkStarts { framework } => self.framework_starts(framework),

@@ -45,9 +45,8 @@ pub(super) fn check(need: &Need, agent: &Placement, neighbours: &[Neighbour]) ->
             }
             PlacementRule::MaxPerAttribute { attribute: name, max } => {
                 let value = attribute(agent, name);
-                let count = others()
-                    .filter(|n| n.instance.pod == own.pod && attribute(&n.placement, name) == value)
-                    .count();
+                let count =
+                    others().filter(|n| n.instance.pod == own.pod && attribute(&n.placement, name) == value).count();
                 if count >= *max as usize {
                     return Err(Reason::Max { attribute: name.clone(), value: value.to_owned(), max: *max });
                 }

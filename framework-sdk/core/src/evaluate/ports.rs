@@ -44,9 +44,7 @@ pub(super) fn choose(need: &Need, available: &Resources, title: Option<&Reservat
     for task in need.tasks() {
         for port in task.ports.iter().filter(|port| port.kind == PortKind::Any) {
             let before = need.before.as_ref().and_then(|placement| placement.port(&port.name)).map(u64::from);
-            let number = before
-                .filter(|number| free.contains(&Ranges::one(*number)))
-                .or_else(|| roomiest(&free));
+            let number = before.filter(|number| free.contains(&Ranges::one(*number))).or_else(|| roomiest(&free));
             let Some(number) = number else {
                 return Err(Reason::Lacks { resource: "ports".to_owned(), free: "no port".to_owned() });
             };

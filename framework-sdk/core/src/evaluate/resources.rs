@@ -12,9 +12,7 @@ use crate::view::Placement;
 
 fn lacks(missing: &Quantities, have: &Quantities) -> Reason {
     match missing.scalars().find(|(_, amount)| amount.0 > 0) {
-        Some((name, _)) => {
-            Reason::Lacks { resource: name.to_owned(), free: amount_of(name, have.scalar(name)) }
-        }
+        Some((name, _)) => Reason::Lacks { resource: name.to_owned(), free: amount_of(name, have.scalar(name)) },
         None => Reason::Port(missing.ports.to_string()),
     }
 }

@@ -191,6 +191,9 @@ mod tests {
             summary(&unit, &needs, &agents),
             "node-2 needs 2.1 cpus and 3 GiB; 3 agents: 2 already run a node (unique per agent), agent-3 has 1.4 cpus free"
         );
-        assert_eq!(summary(&unit, &needs, &BTreeMap::new()), "node-2 needs 2.1 cpus and 3 GiB; no agent has offered anything yet");
+        assert_eq!(
+            summary(&unit, &needs, &BTreeMap::new()),
+            "node-2 needs 2.1 cpus and 3 GiB; no agent has offered anything yet"
+        );
     }
 }

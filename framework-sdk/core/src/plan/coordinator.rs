@@ -88,7 +88,8 @@ impl Scheduler {
     }
 
     fn advance_plan(&mut self, now: Timestamp, plan: &PlanSpec, target: &ServiceSpec, is_paused: bool) {
-        let phases: Vec<(&PhaseSpec, Vec<Step>)> = plan.phases.iter().map(|phase| (phase, steps(phase, target))).collect();
+        let phases: Vec<(&PhaseSpec, Vec<Step>)> =
+            plan.phases.iter().map(|phase| (phase, steps(phase, target))).collect();
         let mut complete: Vec<bool> = phases
             .iter()
             .map(|(phase, steps)| steps.iter().all(|step| self.is_complete(&plan.name, &phase.name, &step.name)))
@@ -97,8 +98,11 @@ impl Scheduler {
         let mut is_stale = true;
         for (i, (phase, steps)) in phases.iter().enumerate() {
             if is_stale {
-                let members: Vec<(&str, bool)> =
-                    phases.iter().zip(&complete).map(|((phase, _), complete)| (phase.name.as_str(), *complete)).collect();
+                let members: Vec<(&str, bool)> = phases
+                    .iter()
+                    .zip(&complete)
+                    .map(|((phase, _), complete)| (phase.name.as_str(), *complete))
+                    .collect();
                 phase_turns = turns(&plan.strategy, &members);
                 is_stale = false;
             }
@@ -134,7 +138,8 @@ impl Scheduler {
         let mut is_rolling = steps.iter().zip(&complete).any(|(step, complete)| {
             let Work::Unit(key) = &step.work else { return false };
             let Some(unit) = self.units.get(key) else { return false };
-            let is_new = target.pod(&key.instance.pod).is_some_and(|pod| unit.spec.as_ref().is_some_and(|s| s.runs_as(pod)));
+            let is_new =
+                target.pod(&key.instance.pod).is_some_and(|pod| unit.spec.as_ref().is_some_and(|s| s.runs_as(pod)));
             !complete && unit.was_complete && (unit.intent != Intent::Run || unit.executor_id.is_none() || is_new)
         });
         let mut step_turns = Vec::new();
@@ -170,7 +175,14 @@ impl Scheduler {
         }
     }
 
-    fn drive_step(&mut self, now: Timestamp, plan: &str, key: &UnitKey, pod: &PodSpec, is_rolling: &mut bool) -> (Status, String) {
+    fn drive_step(
+        &mut self,
+        now: Timestamp,
+        plan: &str,
+        key: &UnitKey,
+        pod: &PodSpec,
+        is_rolling: &mut bool,
+    ) -> (Status, String) {
         if self.decommissions.contains_key(&key.instance) {
             return (Status::Pending, format!("{} is being taken away first", key.instance));
         }

@@ -28,11 +28,7 @@ pub struct PhaseSpec {
 impl PhaseSpec {
     /// A phase of the same name as a pod: all its instances, all their tasks.
     pub fn pod(pod: &str, strategy: Strategy) -> Self {
-        Self {
-            name: pod.to_owned(),
-            strategy,
-            work: PhaseWork::Pod { pod: pod.to_owned(), tasks: Vec::new() },
-        }
+        Self { name: pod.to_owned(), strategy, work: PhaseWork::Pod { pod: pod.to_owned(), tasks: Vec::new() } }
     }
     /// A phase of actions.
     pub fn actions(name: &str, actions: &[&str]) -> Self {

@@ -63,7 +63,9 @@ impl ServiceSpec {
         let mut names = BTreeSet::new();
         for (i, plan) in self.plans.iter().enumerate() {
             name(&format!("plans[{i}].name"), &plan.name)?;
-            if !names.insert(&plan.name) || [super::RECOVERY, super::DECOMMISSION, super::UNINSTALL].contains(&plan.name.as_str()) {
+            if !names.insert(&plan.name)
+                || [super::RECOVERY, super::DECOMMISSION, super::UNINSTALL].contains(&plan.name.as_str())
+            {
                 return fail(format!("plans[{i}].name"), format!("'{}' is used already", plan.name));
             }
             let mut phases = BTreeSet::new();
@@ -81,7 +83,11 @@ impl ServiceSpec {
                 if let Some(task) = tasks.iter().find(|task| spec.task(task).is_none()) {
                     return fail(format!("{field}.work"), format!("pod '{pod}' has no task '{task}'"));
                 }
-                let taken = if tasks.is_empty() { spec.tasks.iter().map(|t| t.name.as_str()).collect() } else { tasks.iter().map(String::as_str).collect::<Vec<_>>() };
+                let taken = if tasks.is_empty() {
+                    spec.tasks.iter().map(|t| t.name.as_str()).collect()
+                } else {
+                    tasks.iter().map(String::as_str).collect::<Vec<_>>()
+                };
                 for task in taken {
                     if !divided.insert((pod, task)) {
                         return fail(format!("{field}.work"), format!("task '{task}' of pod '{pod}' is in two phases"));
@@ -96,7 +102,10 @@ impl ServiceSpec {
 fn validate_pod(field: &str, pod: &PodSpec) -> Result<(), SpecError> {
     name(&format!("{field}.name"), &pod.name)?;
     if pod.count > limits::INSTANCES_MAX {
-        return fail(format!("{field}.count"), format!("{} is more than the limit of {}", pod.count, limits::INSTANCES_MAX));
+        return fail(
+            format!("{field}.count"),
+            format!("{} is more than the limit of {}", pod.count, limits::INSTANCES_MAX),
+        );
     }
     if pod.tasks.is_empty() || pod.tasks.len() > limits::TASKS_PER_POD_MAX {
         return fail(format!("{field}.tasks"), format!("a pod has 1 to {} tasks", limits::TASKS_PER_POD_MAX));
@@ -129,8 +138,12 @@ fn validate_pod(field: &str, pod: &PodSpec) -> Result<(), SpecError> {
                 return fail(format!("{field}.name"), format!("'{}' is used twice in the pod", port.name));
             }
             match port.kind {
-                PortKind::Fixed(0) | PortKind::Range(0, _) => return fail(format!("{field}.kind"), "port 0 cannot be held"),
-                PortKind::Range(begin, end) if begin > end => return fail(format!("{field}.kind"), "the range is empty"),
+                PortKind::Fixed(0) | PortKind::Range(0, _) => {
+                    return fail(format!("{field}.kind"), "port 0 cannot be held");
+                }
+                PortKind::Range(begin, end) if begin > end => {
+                    return fail(format!("{field}.kind"), "the range is empty");
+                }
                 PortKind::Any | PortKind::Fixed(_) | PortKind::Range(..) => {}
             }
         }
@@ -143,7 +156,10 @@ fn validate_pod(field: &str, pod: &PodSpec) -> Result<(), SpecError> {
                 VolumeSource::Persistent { name: volume_name, .. } => {
                     name(&format!("{field}.source"), volume_name)?;
                     if !volumes.insert(volume_name) {
-                        return fail(format!("{field}.source"), format!("volume '{volume_name}' is used twice in the pod"));
+                        return fail(
+                            format!("{field}.source"),
+                            format!("volume '{volume_name}' is used twice in the pod"),
+                        );
                     }
                 }
                 VolumeSource::Secret(key) if !key.starts_with("secret/") => {

@@ -57,7 +57,8 @@ impl Filters {
     }
     /// Drops those of a framework in a role (`None`: in all); whether there was any.
     pub(crate) fn clear_framework(&mut self, framework_id: &FrameworkId, role: Option<&RoleName>) {
-        self.of.retain(|(framework, in_role, _), _| framework != framework_id || role.is_some_and(|role| role != in_role));
+        self.of
+            .retain(|(framework, in_role, _), _| framework != framework_id || role.is_some_and(|role| role != in_role));
     }
     /// The agent has changed: what was refused of it says nothing any more.
     pub(crate) fn clear_agent(&mut self, agent_id: &AgentId) {
@@ -87,9 +88,7 @@ mod tests {
         );
         let mut filters = Filters::default();
         filters.add(key.clone(), cpus(2), Timestamp(100));
-        for (offered, now, expected) in
-            [(2, 0, Some(100)), (1, 99, Some(100)), (3, 0, None), (2, 100, None)]
-        {
+        for (offered, now, expected) in [(2, 0, Some(100)), (1, 99, Some(100)), (3, 0, None), (2, 100, None)] {
             let blocked = filters.blocks(&key.0, &key.1, &key.2, &cpus(offered), Timestamp(now));
             assert_eq!(blocked, expected.map(Timestamp), "{offered} at {now}");
         }

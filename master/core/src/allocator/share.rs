@@ -122,7 +122,12 @@ impl Shares {
     pub(crate) fn describe(&self, role: &RoleName) -> Option<(u64, usize, u64, BTreeMap<String, i64>)> {
         let entry = self.roles.get(role)?;
         let frameworks = entry.members.values().filter(|member| member.subscribed).count();
-        Some((entry.weight_milli, frameworks, entry.consumed.dominant_share(&self.pool) / 1000, entry.consumed.by_name()))
+        Some((
+            entry.weight_milli,
+            frameworks,
+            entry.consumed.dominant_share(&self.pool) / 1000,
+            entry.consumed.by_name(),
+        ))
     }
     pub(crate) fn pool(&self) -> &Totals {
         &self.pool
@@ -157,7 +162,8 @@ impl Shares {
             self.order.remove(&place);
         }
         if !entry.order.is_empty() {
-            let share = u128::from(entry.consumed.dominant_share(&self.pool)) * 1000 / u128::from(entry.weight_milli.max(1));
+            let share =
+                u128::from(entry.consumed.dominant_share(&self.pool)) * 1000 / u128::from(entry.weight_milli.max(1));
             let share = u64::try_from(share).unwrap_or(u64::MAX);
             let place = Turn { share, grants: entry.grants, name: role.clone() };
             self.order.insert(place.clone());

@@ -23,12 +23,12 @@ fn a_pod_is_launched_and_the_rest_is_declined() {
 fn a_pod_is_launched_whole_or_not_at_all() {
     let cases: [(&str, Pod, &str); 7] = [
         ("too much", pod(1, &[("t", amount(3, 0)), ("u", amount(2, 0))]), "the offers lack cpus 1 unreserved"),
-        ("one id twice", pod(1, &[("t", amount(1, 0)), ("t", amount(1, 0))]), "task id t was used before by this framework"),
         (
-            "another agent",
-            pod(2, &[("t", amount(1, 0))]),
-            "task t names agent m-S2, which is not the offers' agent",
+            "one id twice",
+            pod(1, &[("t", amount(1, 0)), ("t", amount(1, 0))]),
+            "task id t was used before by this framework",
         ),
+        ("another agent", pod(2, &[("t", amount(1, 0))]), "task t names agent m-S2, which is not the offers' agent"),
         ("no task", pod(1, &[]), "a pod needs at least one task"),
         ("a negative amount", pod(1, &[("t", amount(-1, 0))]), "a task asks for a negative or absurd amount"),
         (
@@ -71,11 +71,8 @@ fn a_port_cannot_be_used_by_two_tasks_of_a_pod() {
     let mut world = World::new(Config::default());
     world.framework(F, "f", None, &["r"]);
     let ports = |begin, end| {
-        let quantities = Quantities {
-            cpus: Milli::units(1),
-            ports: [(begin, end)].into_iter().collect(),
-            ..Quantities::default()
-        };
+        let quantities =
+            Quantities { cpus: Milli::units(1), ports: [(begin, end)].into_iter().collect(), ..Quantities::default() };
         Resources::from(quantities)
     };
     let mut total = ports(20000, 20009);

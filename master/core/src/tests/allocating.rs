@@ -10,10 +10,7 @@ fn a_whole_agent_is_offered_and_what_one_declines_the_next_gets_at_once() {
         "a1: registered m-S1 10.9.0.0/24\nf100: offers m-1-O1 m-S1 r: cpus 4; mem 1024 MiB\na1: peers []\n"
     );
     assert_eq!(world.framework(G, "g", None, &["s"]), "f200: subscribed as m-2\nf200: done\n");
-    assert_eq!(
-        world.decline(F, offer_id(1), 5),
-        "f100: done\nf200: offers m-1-O2 m-S1 s: cpus 4; mem 1024 MiB\n"
-    );
+    assert_eq!(world.decline(F, offer_id(1), 5), "f100: done\nf200: offers m-1-O2 m-S1 s: cpus 4; mem 1024 MiB\n");
     assert_eq!(world.decline(G, offer_id(2), 60), "f200: done\n", "the first has a filter still");
     assert_eq!(world.wait(Span::millis(4999)), "");
     let text = world.wait(Span::millis(1));

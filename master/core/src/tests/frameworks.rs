@@ -125,16 +125,19 @@ fn state_is_written_with_the_call_and_bounded() {
     let mut world = World::new(Config::default());
     world.framework(F, "f", None, &["r"]);
     let write = |key: &str, size: usize| StateWrite { key: key.to_owned(), value: Some(vec![0; size]) };
-    let mut send = |writes| {
-        world.step(Event::FrameworkCalled { session: F, sequence: 2, call: None, writes, read_state: true })
-    };
+    let mut send =
+        |writes| world.step(Event::FrameworkCalled { session: F, sequence: 2, call: None, writes, read_state: true });
     assert_eq!(send(vec![write("a", 10)]), "f100: done\nf100: state of m-1\n");
     assert!(send(vec![write("", 1)]).starts_with("f100: no: state entry '' must have a key of 1 to 512 bytes\n"));
-    assert!(send(vec![write("b", 1024 * 1024 + 1)]).starts_with("f100: no: state entry 'b' has a value of more than 1 MiB"));
+    assert!(
+        send(vec![write("b", 1024 * 1024 + 1)]).starts_with("f100: no: state entry 'b' has a value of more than 1 MiB")
+    );
     for i in 0..63 {
         send(vec![write(&format!("k{i}"), 1024 * 1024)]);
     }
-    assert!(send(vec![write("last", 1024 * 1024)]).starts_with("f100: no: the framework's state would be 67108874 bytes"));
+    assert!(
+        send(vec![write("last", 1024 * 1024)]).starts_with("f100: no: the framework's state would be 67108874 bytes")
+    );
     let delete = StateWrite { key: "a".to_owned(), value: None };
     assert_eq!(send(vec![delete, write("last", 1024 * 1024)]), "f100: done\nf100: state of m-1\n");
 }

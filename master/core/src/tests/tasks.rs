@@ -20,7 +20,11 @@ fn kill(id: &str) -> Call {
 fn updates_flow_until_the_end_is_acknowledged() {
     let mut world = world();
     assert_eq!(world.update(1, 1, status("t", TaskState::Running, 7)), "f100: update t Running #7\n");
-    assert_eq!(world.update(1, 1, status("t", TaskState::Running, 7)), "f100: update t Running #7\n", "the agent repeats");
+    assert_eq!(
+        world.update(1, 1, status("t", TaskState::Running, 7)),
+        "f100: update t Running #7\n",
+        "the agent repeats"
+    );
     assert_eq!(acknowledge(&mut world, 7), "a1: acknowledge t #7\nf100: done\n");
     assert_eq!(acknowledge(&mut world, 7), "f100: done\n");
     assert_eq!(
@@ -85,6 +89,9 @@ fn reconciliation_answers_what_can_be_known() {
     world.wait(Span::seconds(60));
     assert_eq!(world.call(F, ask("t", Some(1))), "f100: update t Unreachable Reconciliation\nf100: done\n");
     let ask_gone = crate::OperatorRequest::MarkAgentGone { agent: "one".to_owned() };
-    assert_eq!(world.step(Event::Asked { request: crate::RequestId(1), ask: ask_gone }), "f100: failure m-S1\noperator: done\n");
+    assert_eq!(
+        world.step(Event::Asked { request: crate::RequestId(1), ask: ask_gone }),
+        "f100: failure m-S1\noperator: done\n"
+    );
     assert_eq!(world.call(F, ask("t", Some(1))), "f100: update t GoneByOperator Reconciliation\nf100: done\n");
 }
