@@ -91,6 +91,9 @@ struct FrameworkSession {
     subscribed: bool,
 }
 
+/// The batches that a commit made durable.
+type Written = Result<Vec<u64>, RegistryError>;
+
 /// The runner: the core and what is needed to carry out its commands.
 pub(crate) struct Runner {
     core: Master,
@@ -100,10 +103,7 @@ pub(crate) struct Runner {
     view: SharedView,
     metrics: Arc<Metrics>,
     inbox: mpsc::Receiver<Input>,
-    persisted: (
-        mpsc::UnboundedSender<Result<Vec<u64>, RegistryError>>,
-        mpsc::UnboundedReceiver<Result<Vec<u64>, RegistryError>>,
-    ),
+    persisted: (mpsc::UnboundedSender<Written>, mpsc::UnboundedReceiver<Written>),
     frameworks: BTreeMap<SessionId, FrameworkSession>,
     agents: BTreeMap<SessionId, Outbound<wire::MasterMessage>>,
     answers: BTreeMap<RequestId, oneshot::Sender<Result<(), Refusal>>>,

@@ -138,6 +138,9 @@ pub enum RegistryError {
     Closed,
 }
 
+/// A key and its value.
+pub(crate) type Entry = (Vec<u8>, Vec<u8>);
+
 /// Where facts are kept.
 ///
 /// # Guarantees
@@ -149,5 +152,5 @@ pub(crate) trait Registry: Send + Sync + 'static {
     /// One value.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, RegistryError>;
     /// Every entry whose key begins with `prefix`, in order.
-    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, RegistryError>;
+    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, RegistryError>;
 }

@@ -1,5 +1,5 @@
 //! What the registry's bytes mean: the core's records and the shell's own, each with its format version.
-use std::collections::BTreeMap;
+
 use std::path::Path;
 
 use master_core::{AgentRecord, FrameworkRecord, Pool, Record, RegistrySnapshot};
@@ -184,7 +184,7 @@ pub(crate) fn snapshot(registry: &dyn Registry, state_dir: &Path) -> Result<Regi
     for (key, record) in read_all::<wire::StateRecord>(registry, Table::State)? {
         let (id, name) = split_state_key(&key)?;
         let size = u64::try_from(record.value.len()).expect("a length fits 64 bits");
-        snapshot.state_sizes.entry(id).or_insert_with(BTreeMap::new).insert(name, size);
+        snapshot.state_sizes.entry(id).or_default().insert(name, size);
     }
     Ok(snapshot)
 }
@@ -235,13 +235,12 @@ fn framework(record: &wire::FrameworkRecord) -> Result<FrameworkRecord, String> 
         ..mesos::scheduler::Call::default()
     };
     let principal = Principal::new(&record.principal);
-    match convert::call::from_wire(&call, &principal).map_err(|error| text(&error))? {
-        Call::Subscribe { info, .. } => {
-            let id = FrameworkId::new(&record.framework_id).map_err(|error| text(&error))?;
-            Ok(FrameworkRecord { id, info, torn_down: record.torn_down })
-        }
-        other => Err(format!("it is no subscription but {other:?}")),
-    }
+    let call = convert::call::from_wire(&call, &principal).map_err(|error| text(&error))?;
+    let Call::Subscribe { info, .. } = call else {
+        return Err(format!("it is no subscription but {call:?}"));
+    };
+    let id = FrameworkId::new(&record.framework_id).map_err(|error| text(&error))?;
+    Ok(FrameworkRecord { id, info, torn_down: record.torn_down })
 }
 
 fn corrupt(table: Table, key: &[u8], problem: impl std::fmt::Display) -> RegistryError {

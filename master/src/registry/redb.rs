@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use redb::{Database, ReadableDatabase as _, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Registry, RegistryError, Table, Write};
+use super::{Entry, Registry, RegistryError, Table, Write};
 use crate::limits;
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -80,7 +80,7 @@ impl Registry for RedbRegistry {
         };
         read().map_err(|error| RegistryError::Read(Box::new(error)))
     }
-    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, RegistryError> {
+    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, RegistryError> {
         let read = || -> Result<_, redb::Error> {
             let table = self.database.begin_read()?.open_table(definition(table))?;
             let mut found = Vec::new();
@@ -161,6 +161,8 @@ fn open_error(path: &Path, error: redb::DatabaseError) -> RegistryError {
     named(path, error.into())
 }
 
+// The library's errors are not ours to list: whatever else it says, the registry cannot be opened.
+#[expect(clippy::wildcard_enum_match_arm)]
 fn named(path: &Path, error: redb::Error) -> RegistryError {
     let path: PathBuf = path.to_owned();
     match error {
