@@ -127,7 +127,9 @@ impl View {
     pub(crate) fn agent(&self, id_or_name: &str) -> Option<&AgentView> {
         self.agents.get(id_or_name).or_else(|| {
             let named = || self.agents.values().filter(|agent| agent.name == id_or_name);
-            named().find(|agent| agent.state == master_core::view::AgentStateView::Connected).or_else(|| named().next_back())
+            named()
+                .find(|agent| agent.state == master_core::view::AgentStateView::Connected)
+                .or_else(|| named().next_back())
         })
     }
 

@@ -1,4 +1,8 @@
 //! From an empty pool to a running task, and through a restart of the master, over the real wire.
+
+// A test names the answer that it expects; every other one is a failure.
+#![expect(clippy::wildcard_enum_match_arm)]
+
 mod common;
 
 use common::{Agent, Framework, Pool, accept, running, task, within};

@@ -258,6 +258,8 @@ pub(crate) fn millis(at: Timestamp) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use std::collections::BTreeSet;
 
     use model::call::FrameworkInfo;
