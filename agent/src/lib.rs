@@ -8,6 +8,7 @@ mod checkpoint;
 pub mod config;
 mod container;
 pub mod error;
+mod gateway;
 mod images;
 mod join;
 mod limits;
@@ -111,16 +112,19 @@ pub async fn run_until(config: AgentConfig, stop: impl Future<Output = ()>) -> R
         .await
         .map_err(|source| AgentError::Listen { port: config.port, source })?;
     let stopping = CancellationToken::new();
+    let gateway = gateway::Gateway::open(&config.state_dir.join("gateway.json"));
+    let following = tokio::spawn(gateway.clone().follow(http()?));
     let server = tokio::spawn(daemon::serve::serve(
         listener,
         daemon::tls::server_config(&identity)?,
         router(context.clone(), metrics.clone()),
-        None,
+        Some(gateway),
         stopping.clone().cancelled_owned(),
     ));
     let node = Node { core, context, store: Arc::new(store), channel, routes: routes::Routes::start(address), metrics };
     let result = Box::pin(node.run(events, stop)).await;
     stopping.cancel();
+    following.abort();
     if let Ok(Err(error)) = server.await {
         warn!(%error, "server did not end well");
     }

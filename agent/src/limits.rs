@@ -43,3 +43,9 @@ pub(crate) const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 /// One artifact.
 pub(crate) const ARTIFACT_BYTES_MAX: u64 = 8 << 30;
+/// The gateway's table: 10,000 names with 3 backends each are below 2 MiB.
+pub(crate) const GATEWAY_TABLE_BYTES_MAX: usize = 8 << 20;
+/// The master holds the question for 25 s; more is a dead link.
+pub(crate) const GATEWAY_ANSWER: Duration = Duration::from_secs(40);
+/// Longest pause before the table is asked for again.
+pub(crate) const GATEWAY_RETRY_MAX: Duration = Duration::from_secs(2);

@@ -55,3 +55,8 @@ pub(crate) const FRAMEWORK_ANSWER_BYTES_MAX: usize = 4 << 20;
 pub(crate) const FRAMEWORK_ANSWER_TIME: Duration = Duration::from_secs(10);
 /// First and longest pause before the services process is started again.
 pub(crate) const SERVICES_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// How long a question for the gateway's table is held open; below what proxies and clients give up after.
+pub(crate) const GATEWAY_POLL: Duration = Duration::from_secs(25);
+/// Between two looks at the gateway's table for one client.
+pub(crate) const GATEWAY_PAUSE: Duration = Duration::from_millis(100);

@@ -9,6 +9,7 @@ use master_core::view::{AgentView, FrameworkView, RoleView, TaskView};
 use master_core::{Decision, Delta};
 use model::call::Offer;
 use model::{AgentId, FrameworkId, OfferId, RoleName, TaskId, TaskState};
+use tokio::sync::watch;
 
 use crate::limits;
 
@@ -158,17 +159,35 @@ impl View {
         }
         Some(found)
     }
+
+    /// Every name of the gateway that has a backend.
+    pub(crate) fn gateway_names(&self) -> BTreeMap<String, Vec<SocketAddr>> {
+        let mut names = BTreeMap::new();
+        for (framework_id, discovery) in self.discovered.keys() {
+            let Some(framework) = self.frameworks.get(framework_id) else { continue };
+            let backends = self.backends(&framework.name, discovery).unwrap_or_default();
+            if !backends.is_empty() {
+                names.insert(format!("{discovery}.{}.mezzo", framework.name), backends);
+            }
+        }
+        names
+    }
 }
 
 /// The view, shared: one writer, many readers.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedView {
     inner: Arc<RwLock<View>>,
+    changed: Arc<watch::Sender<()>>,
 }
 
 impl SharedView {
     pub(crate) fn new() -> Self {
-        Self { inner: Arc::default() }
+        Self { inner: Arc::default(), changed: Arc::new(watch::Sender::new(())) }
+    }
+    /// Tells of every change.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, View> {
         self.inner.read().expect("no reader or writer panics while it holds the view")
@@ -176,5 +195,6 @@ impl SharedView {
     /// Changes the view.
     pub(crate) fn write(&self, change: impl FnOnce(&mut View)) {
         change(&mut self.inner.write().expect("no reader or writer panics while it holds the view"));
+        self.changed.send_replace(());
     }
 }
