@@ -142,7 +142,10 @@ const TABLE: &[Row] = &[
     // A node's pod network is its agent's leased subnet, set by the scheduler of this framework.
     always(ControllerManager, "allocate-node-cidrs", "false"),
     always(ControllerManager, "leader-elect", "true"),
-    always(ControllerManager, "leader-elect-lease-duration", "15s"),
+    // A leader that was killed gives nothing back: its successor waits for the lease to end.
+    always(ControllerManager, "leader-elect-lease-duration", "10s"),
+    always(ControllerManager, "leader-elect-renew-deadline", "7s"),
+    always(ControllerManager, "leader-elect-retry-period", "1s"),
     always(ControllerManager, "profiling", "false"),
     always(Scheduler, "bind-address", "0.0.0.0"),
     always(Scheduler, "secure-port", "{port}"),
@@ -155,7 +158,10 @@ const TABLE: &[Row] = &[
     always(Scheduler, "tls-cert-file", "/etc/kubernetes/pki/scheduler.crt"),
     always(Scheduler, "tls-private-key-file", "/etc/kubernetes/pki/scheduler.key"),
     always(Scheduler, "leader-elect", "true"),
-    always(Scheduler, "leader-elect-lease-duration", "15s"),
+    // A leader that was killed gives nothing back: its successor waits for the lease to end.
+    always(Scheduler, "leader-elect-lease-duration", "10s"),
+    always(Scheduler, "leader-elect-renew-deadline", "7s"),
+    always(Scheduler, "leader-elect-retry-period", "1s"),
     always(Scheduler, "profiling", "false"),
     always(Kubelet, "config", "{config}"),
     always(Kubelet, "kubeconfig", "{kubeconfig}"),

@@ -11,10 +11,11 @@ pub mod flags;
 pub mod kubeconfig;
 pub mod limits;
 pub mod manifests;
-
+pub mod membership;
 pub mod node;
 pub mod options;
 pub mod pki;
+pub mod readiness;
 pub mod scale;
 
 pub use cidr::Network;

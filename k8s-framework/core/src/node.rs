@@ -152,6 +152,10 @@ pub fn kubelet_configuration(settings: &NodeSettings, machine: Machine) -> Value
             "ephemeral-storage": disk.kube.to_string(),
         },
         "enforceNodeAllocatable": ["pods"],
+        // A fresh kubelet says NotReady until its second look at itself, by default 10 s later. Looking is cheap; what has
+        // not changed is told every five minutes only.
+        "nodeStatusUpdateFrequency": "2s",
+        "nodeStatusReportFrequency": "5m0s",
         "evictionHard": {
             "memory.available": format!("{EVICTION_MIB}Mi"),
             "nodefs.available": format!("{EVICTION_MIB}Mi"),

@@ -1,7 +1,8 @@
 //! Clients of the components, made from the cluster's keys and the places of its pods.
 use framework_sdk::view::ServiceView;
+use kube::client::Body;
 use kubernetes_core::kubeconfig::Server;
-use kubernetes_core::pki;
+use kubernetes_core::{pki, readiness};
 
 use super::Shared;
 use super::render::kubeconfig_text;
@@ -32,11 +33,15 @@ pub(super) async fn at(shared: &Shared, address: &str, tls_server_name: &str) ->
     kube_client::from_text(&kubeconfig_text(&server, "framework", secrets)).await.map_err(|error| chain(&error))
 }
 
-/// The text at a path, or in words why there is none.
+/// Status and text at a path, whatever the status is.
 ///
 /// # Errors
-/// Unreachable, or a status that is not 200.
-pub(super) async fn get(client: &kube::Client, path: &str) -> Result<String, String> {
-    let request = http::Request::get(path).body(Vec::new()).map_err(|error| error.to_string())?;
-    client.request_text(request).await.map_err(|error| chain(&error))
+/// In words, if there is no answer.
+pub(super) async fn get(client: &kube::Client, path: &str) -> Result<(u16, String), String> {
+    let words = |error: kube::Error| readiness::unreachable(&chain(&error));
+    let request = http::Request::get(path).body(Body::empty()).map_err(|error| error.to_string())?;
+    let response = client.send(request).await.map_err(words)?;
+    let status = response.status().as_u16();
+    let body = response.into_body().collect_bytes().await.map_err(words)?;
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }

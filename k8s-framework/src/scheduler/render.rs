@@ -12,7 +12,9 @@ use model::Refusal;
 
 use super::secrets::Secrets;
 use crate::pki::Pair;
-use crate::topology::{ADD_ONS, APISERVER, CLIENT, CONTROLLER_MANAGER, DNS, DNS_PORT, ETCD, HTTPS, NODE, PEER, PROXY, SCHEDULER};
+use crate::topology::{
+    ADD_ONS, APISERVER, CLIENT, CONTROLLER_MANAGER, DNS, DNS_PORT, ETCD, HTTPS, NODE, PEER, PROXY, SCHEDULER,
+};
 
 /// Everything rendering depends on beside the place.
 #[derive(Debug, Clone, Copy)]
@@ -25,10 +27,9 @@ pub(super) struct Context<'a> {
 
 impl Context<'_> {
     pub(super) fn render(&self, instance: &PodInstance, placement: &Placement) -> Result<RenderedPod, Refusal> {
-        let address: Ipv4Addr = placement
-            .address
-            .parse()
-            .map_err(|_| not_yet(format!("agent {} has no IPv4 address but '{}'", placement.agent_name, placement.address)))?;
+        let address: Ipv4Addr = placement.address.parse().map_err(|_| {
+            not_yet(format!("agent {} has no IPv4 address but '{}'", placement.agent_name, placement.address))
+        })?;
         let mut pod = RenderedPod::default();
         let name = instance.name.to_string();
         match instance.name.pod.as_str() {
@@ -68,7 +69,7 @@ impl Context<'_> {
         ]
         .into_iter()
         .collect();
-        let mut argv = vec!["/usr/bin/etcd".to_owned()];
+        let mut argv = vec!["/usr/local/bin/etcd".to_owned()];
         argv.extend(self.flags(Component::Etcd, &values)?);
         Ok(with_pair(RenderedTask::default().argv(argv), "etcd-server", &certificate)
             .file(format!("{PKI}/etcd-ca.crt"), self.ca(Authority::Etcd)))
@@ -106,7 +107,8 @@ impl Context<'_> {
     }
 
     fn controller_manager(&self, placement: &Placement, address: Ipv4Addr) -> Result<RenderedTask, Refusal> {
-        let task = self.component(Component::ControllerManager, CONTROLLER_MANAGER, "controller-manager", placement, address)?;
+        let task =
+            self.component(Component::ControllerManager, CONTROLLER_MANAGER, "controller-manager", placement, address)?;
         let ca = self.secrets.authority(Authority::Cluster);
         Ok(task
             .file(format!("{PKI}/ca.key"), ca.key.as_str())
@@ -126,7 +128,8 @@ impl Context<'_> {
         placement: &Placement,
         address: Ipv4Addr,
     ) -> Result<RenderedTask, Refusal> {
-        let values: Values = [("port", port(placement, HTTPS)?.to_string()), ("cluster", self.cluster.to_owned())].into_iter().collect();
+        let values: Values =
+            [("port", port(placement, HTTPS)?.to_string()), ("cluster", self.cluster.to_owned())].into_iter().collect();
         let mut argv = vec![format!("/usr/local/bin/{program}")];
         argv.extend(self.flags(component, &values)?);
         let own = self.issue(&pki::component_server(stem, program, address))?;
@@ -171,7 +174,10 @@ impl Context<'_> {
         let client = self.issue(&pki::node_client("kubelet-client", name))?;
         let server = self.issue(&pki::node_server("kubelet-server", name, address))?;
         let task = RenderedTask { hostname: Some(name.to_owned()), ..RenderedTask::default() }
-            .env(crate::node_init::SETTINGS, serde_json::to_string(&settings).map_err(|error| not_yet(error.to_string()))?)
+            .env(
+                crate::node_init::SETTINGS,
+                serde_json::to_string(&settings).map_err(|error| not_yet(error.to_string()))?,
+            )
             .file(format!("{PKI}/ca.crt"), self.ca(Authority::Cluster));
         Ok(with_pair(with_pair(task, "kubelet-client", &client), "kubelet-server", &server))
     }
@@ -212,7 +218,11 @@ impl Context<'_> {
     }
 
     fn apiserver_address(&self) -> Result<String, Refusal> {
-        self.view.endpoints(APISERVER, HTTPS).into_iter().next().ok_or_else(|| not_yet("no kube-apiserver has a place yet"))
+        self.view
+            .endpoints(APISERVER, HTTPS)
+            .into_iter()
+            .next()
+            .ok_or_else(|| not_yet("no kube-apiserver has a place yet"))
     }
 
     fn ca(&self, which: Authority) -> &str {
@@ -235,7 +245,9 @@ pub(super) fn kubeconfig_text(server: &Server, client: &str, secrets: &Secrets) 
         certificate: &pair.certificate,
         key: &pair.key,
     };
-    format!("{:#}\n", kubeconfig::inline(server, credentials))
+    let document = kubeconfig::inline(server, credentials);
+    // JSON is YAML too, should the library ever fail at a document of maps and texts.
+    serde_saphyr::to_string(&document).unwrap_or_else(|_| format!("{document:#}\n"))
 }
 
 /// The subnet leased to the agent of a place.
@@ -246,7 +258,8 @@ pub(super) fn pod_subnet(placement: &Placement) -> Result<Network, Refusal> {
 }
 
 fn with_pair(task: RenderedTask, stem: &str, pair: &Pair) -> RenderedTask {
-    task.file(format!("{PKI}/{stem}.crt"), pair.certificate.as_str()).file(format!("{PKI}/{stem}.key"), pair.key.as_str())
+    task.file(format!("{PKI}/{stem}.crt"), pair.certificate.as_str())
+        .file(format!("{PKI}/{stem}.key"), pair.key.as_str())
 }
 
 fn port(placement: &Placement, name: &str) -> Result<u16, Refusal> {
@@ -269,7 +282,8 @@ mod tests {
     use super::*;
 
     fn placement() -> Placement {
-        let ports = [CLIENT, PEER, HTTPS, DNS_PORT].into_iter().zip(20000u16..).map(|(name, port)| (name.to_owned(), port));
+        let ports =
+            [CLIENT, PEER, HTTPS, DNS_PORT].into_iter().zip(20000u16..).map(|(name, port)| (name.to_owned(), port));
         Placement {
             agent_id: AgentId::new("a").expect("an id"),
             agent_name: "agent-1".to_owned(),
@@ -291,7 +305,8 @@ mod tests {
     fn every_pod_of_the_topology_renders_and_its_files_are_where_its_flags_say() {
         let options = Options::default();
         let secrets = Secrets::make(30).expect("made");
-        let view = ServiceView { instances: [ETCD, APISERVER].map(|pod| (InstanceName::new(pod, 0), placed(pod))).into() };
+        let view =
+            ServiceView { instances: [ETCD, APISERVER].map(|pod| (InstanceName::new(pod, 0), placed(pod))).into() };
         let context = Context { cluster: "demo", options: &options, secrets: &secrets, view: &view };
         let nodes = NodeSet { count: 1, without: Default::default() };
         let spec = crate::topology::service("demo", &RoleName::new("demo").expect("a role"), &options, &nodes);

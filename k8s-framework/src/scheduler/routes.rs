@@ -128,7 +128,7 @@ async fn kubeconfig(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Re
         tls_server_name: pki::api_server_name(&shared.name),
         cluster: shared.name.clone(),
     };
-    Ok(([(header::CONTENT_TYPE, "application/json")], kubeconfig_text(&server, "admin", secrets)).into_response())
+    Ok(([(header::CONTENT_TYPE, "application/yaml")], kubeconfig_text(&server, "admin", secrets)).into_response())
 }
 
 #[derive(Debug, Deserialize)]
