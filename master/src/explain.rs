@@ -1,6 +1,6 @@
 //! "Why is it so?" in words, from the view: what is, then what can be done about it, the cheapest remedy first.
 use master_core::view::{AgentStateView, FrameworkStateView, FrameworkView, TaskView};
-use model::{Refusal, TaskState};
+use model::{Refusal, Source, TaskState};
 use proto::mezzo::v1::Explanation;
 
 use crate::refusal;
@@ -30,7 +30,15 @@ fn task(view: &View, task: &TaskView) -> Explanation {
     out.lines
         .push(format!("task {} of framework {framework} is {:?} on agent {place}", task.head.task_id, status.state));
     if let Some(reason) = status.reason {
-        out.lines.push(format!("the {:?} says: {reason:?}", status.source).to_lowercase());
+        let source = match status.source {
+            Source::Master => "master",
+            Source::Agent => "agent",
+            Source::Executor => "executor",
+        };
+        out.lines.push(format!("the {source} says: {}", reason.in_words()));
+        if !reason.remedy().is_empty() {
+            out.remedies.push(reason.remedy().to_owned());
+        }
     }
     if !status.message.is_empty() {
         out.lines.push(status.message.clone());

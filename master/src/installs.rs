@@ -19,7 +19,6 @@ use tracing::{debug, info};
 
 use crate::artifacts::Artifacts;
 use crate::limits;
-use crate::privileges::Privileges;
 use crate::proxy::Proxy;
 use crate::refusal;
 use crate::registry::record::{self, millis};
@@ -50,7 +49,6 @@ pub(crate) struct Installs {
     core: CoreHandle,
     proxy: Arc<Proxy>,
     artifacts: Arc<Artifacts>,
-    privileges: Arc<Privileges>,
     catalog_dirs: Vec<PathBuf>,
     /// Changes of records are read, check, write: one at a time.
     turn: tokio::sync::Mutex<()>,
@@ -66,20 +64,18 @@ pub(crate) struct Parts {
     pub(crate) core: CoreHandle,
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) artifacts: Arc<Artifacts>,
-    pub(crate) privileges: Arc<Privileges>,
     pub(crate) catalog_dirs: Vec<PathBuf>,
 }
 
 impl Installs {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { registry, view, core, proxy, artifacts, privileges, catalog_dirs } = parts;
+        let Parts { registry, view, core, proxy, artifacts, catalog_dirs } = parts;
         Self {
             registry,
             view,
             core,
             proxy,
             artifacts,
-            privileges,
             catalog_dirs,
             turn: tokio::sync::Mutex::default(),
             wake: Notify::new(),
@@ -200,14 +196,13 @@ impl Installs {
     async fn write(&self, record: &wire::InstallationRecord) -> Result<(), Refusal> {
         let write = record::put(Table::Installations, record.name.as_bytes().to_vec(), record);
         self.registry.commit(vec![write]).await.map_err(|error| refusal::failed("write the installation", &error))?;
-        self.grant()
+        self.grant().await
     }
 
     /// Says whose packages may launch privileged tasks.
-    fn grant(&self) -> Result<(), Refusal> {
+    async fn grant(&self) -> Result<(), Refusal> {
         let principals = privileged(&self.all()?);
-        self.privileges.grant(principals);
-        Ok(())
+        self.core.ask(OperatorRequest::SetPrivileged { principals }).await
     }
 
     fn describe(&self, record: wire::InstallationRecord) -> wire::Installation {
@@ -244,6 +239,10 @@ impl Installs {
         // Services are told once more after a restart: they may have missed the last word.
         let mut told = BTreeSet::new();
         let mut asked = BTreeSet::new();
+        // A crash may have fallen between an installation's record and its grant.
+        if let Err(refusal) = self.grant().await {
+            debug!(%refusal, "privileges not granted anew");
+        }
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -337,7 +336,7 @@ impl Installs {
         let _turn = self.turn.lock().await;
         let delete = vec![Write::Delete { table: Table::Installations, key: name.as_bytes().to_vec() }];
         self.registry.commit(delete).await.map_err(|error| refusal::failed("forget the installation", &error))?;
-        self.grant()?;
+        self.grant().await?;
         info!(name, "uninstalled");
         Ok(())
     }

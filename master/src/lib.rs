@@ -11,7 +11,6 @@ mod installs;
 mod limits;
 mod metrics;
 mod pki;
-mod privileges;
 mod proxy;
 mod refusal;
 mod registry;

@@ -20,7 +20,6 @@ use crate::installs::{self, Installs};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::pki::{self, Layout};
-use crate::privileges::Privileges;
 use crate::proxy::Proxy;
 use crate::registry::{RedbRegistry, Registry, RegistryError, record};
 use crate::runner::{Parts, Runner, now};
@@ -158,14 +157,11 @@ pub async fn start(config: MasterConfig) -> Result<Running, MasterError> {
     let identity = identity(&config, &layout, &authority, &addresses, advertise)?;
     let tls = daemon::tls::server_config(&identity)?;
 
-    let granted = installs::privileged(&installs::records(&*registry)?);
-    let (privileges, core) = Privileges::new(config.core.clone(), granted);
-    let privileges = Arc::new(privileges);
     let pool = snapshot.pool.clone();
     let view = SharedView::new();
     let metrics = Arc::new(Metrics::new());
     let parts = Parts {
-        config: core,
+        config: config.core,
         snapshot,
         master_info: master_info(&pool.master_id, advertise),
         registry: registry.clone(),
@@ -181,7 +177,6 @@ pub async fn start(config: MasterConfig) -> Result<Running, MasterError> {
         core: core.clone(),
         proxy: proxy.clone(),
         artifacts: artifacts.clone(),
-        privileges: privileges.clone(),
         catalog_dirs: config.catalog_dirs,
     }));
     let context = Arc::new(Context {
@@ -197,7 +192,6 @@ pub async fn start(config: MasterConfig) -> Result<Running, MasterError> {
         tokens: Tokens::new(registry),
         artifacts,
         proxy,
-        privileges,
         installs: installs.clone(),
     });
     info!(pool = context.pool.name, epoch = context.pool.epoch, %advertise, "master serves");

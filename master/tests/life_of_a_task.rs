@@ -103,6 +103,8 @@ async fn a_task_lives_through_a_restart_of_the_master() {
         executor_id,
         task: prost::Message::encode_to_vec(&wanted).into(),
         latest: Some(status),
+        executor_resources: Vec::new(),
+        launched_unix_ms: shown.launched_unix_ms,
     };
     agent.register(&registered.agent_id, vec![kept]).await;
     let again = agent.registered().await;

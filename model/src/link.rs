@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 use crate::resources::Resources;
 use crate::role::RoleName;
 use crate::task::{Payload, Pod, TaskHead, TaskState, TaskStatus};
-use crate::time::Span;
+use crate::time::{Span, Timestamp};
 
 /// First words of an agent on every stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,10 @@ pub struct AgentTask {
     pub framework: FrameworkRef,
     /// Its pod's executor.
     pub executor_id: ExecutorId,
+    /// What the executor itself takes, besides its tasks.
+    pub executor_resources: Resources,
+    /// When the agent took the launch; zero: it does not say.
+    pub launched: Timestamp,
     /// What is checked.
     pub head: TaskHead,
     /// The rest.

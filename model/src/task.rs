@@ -135,6 +135,73 @@ pub enum Reason {
     AgentDraining = 34,
 }
 
+impl Reason {
+    /// For people.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Reason::ExecutorTerminated => "its executor ended under it",
+            Reason::FrameworkRemoved => "its framework was torn down",
+            Reason::InvalidOffers => "the offer it was launched with was no longer valid",
+            Reason::MasterDisconnected => "the scheduler was not connected to the master",
+            Reason::ContainerLimitationMemory => "it needed more memory than its limit",
+            Reason::Reconciliation => "its framework asked for its state",
+            Reason::AgentDisconnected => "its agent is not connected",
+            Reason::AgentRemoved => "its agent is unreachable",
+            Reason::AgentRestarted => "its agent was restarted and lost it",
+            Reason::AgentUnknown => "its agent is not known",
+            Reason::TaskInvalid => "its description is not valid",
+            Reason::TaskUnauthorized => "its framework may not do what it asks for",
+            Reason::TaskUnknown => "nobody knows this task",
+            Reason::ContainerLimitation => "a limit of its container was reached",
+            Reason::ContainerLimitationDisk => "it needed more disk than its limit",
+            Reason::ContainerLaunchFailed => "its container could not be started",
+            Reason::ExecutorRegistrationTimeout => "its executor did not come up in time",
+            Reason::ExecutorReregistrationTimeout => "its executor did not come back in time",
+            Reason::TaskGroupInvalid => "the description of its pod is not valid",
+            Reason::TaskGroupUnauthorized => "its framework may not do what its pod asks for",
+            Reason::TaskCheckStatusUpdated => "its readiness check gave a new result",
+            Reason::TaskHealthCheckStatusUpdated => "its health check gave a new result",
+            Reason::TaskKilledDuringLaunch => "it was stopped before it ran",
+            Reason::AgentRemovedByOperator => "an operator declared its agent gone",
+            Reason::AgentReregistered => "its agent came back",
+            Reason::MaxCompletionTimeReached => "it ran for longer than it may",
+            Reason::AgentDraining => "its agent is being drained",
+        }
+    }
+    /// What can be done about it; empty if nothing need be.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Reason::ContainerLimitationMemory => "give the task more memory, or find out what uses it",
+            Reason::ContainerLimitationDisk => "give the task more disk, or find out what uses it",
+            Reason::ContainerLaunchFailed | Reason::ExecutorRegistrationTimeout => {
+                "see that its image and artifacts are in the pool, and what the agent's log says"
+            }
+            Reason::TaskUnauthorized | Reason::TaskGroupUnauthorized => {
+                "have an operator give the framework's principal the privilege, or ask for none"
+            }
+            Reason::TaskInvalid | Reason::TaskGroupInvalid => "correct the task's description",
+            Reason::AgentRemoved | Reason::AgentDisconnected => "bring its agent back, or declare it gone",
+            Reason::ExecutorTerminated | Reason::AgentRestarted | Reason::ExecutorReregistrationTimeout => {
+                "see the agent's log around that time"
+            }
+            Reason::FrameworkRemoved
+            | Reason::InvalidOffers
+            | Reason::MasterDisconnected
+            | Reason::Reconciliation
+            | Reason::AgentUnknown
+            | Reason::TaskUnknown
+            | Reason::ContainerLimitation
+            | Reason::TaskCheckStatusUpdated
+            | Reason::TaskHealthCheckStatusUpdated
+            | Reason::TaskKilledDuringLaunch
+            | Reason::AgentRemovedByOperator
+            | Reason::AgentReregistered
+            | Reason::MaxCompletionTimeReached
+            | Reason::AgentDraining => "",
+        }
+    }
+}
+
 /// Who says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::link::{AgentTask, FromAgent, Peer};
-use model::{FrameworkId, Refusal, Resources, TaskId, Timestamp};
+use model::{FrameworkId, Refusal, Resources, TaskId, Timestamp, UpdateId};
 
 use crate::checkpoint::{AgentRecord, Checkpoint, VERSION, Write};
 use crate::command::{Command, Decision};
@@ -67,8 +67,8 @@ pub struct Agent {
 #[derive(Debug, Clone)]
 pub(crate) enum Effect {
     Do(Command),
-    /// Send the head of a task's stream, whatever it is by then.
-    SendHead(PodId, TaskId),
+    /// Send this update if it is still the head of the task's stream. Another head has its own batch to wait for.
+    SendHead(PodId, TaskId, UpdateId),
 }
 
 impl Agent {
@@ -174,6 +174,8 @@ impl Agent {
                 AgentTask {
                     framework: pod.launch.framework.clone(),
                     executor_id: pod.launch.executor_id.clone(),
+                    executor_resources: pod.launch.executor_resources.clone(),
+                    launched: pod.launch.admitted,
                     head: launch.head.clone(),
                     payload: launch.payload.clone(),
                     latest: task.latest.clone(),
@@ -184,6 +186,10 @@ impl Agent {
     /// How many [`Agent::tasks`] there are.
     pub fn task_count(&self) -> usize {
         self.index.len()
+    }
+    /// Updates that nobody has acknowledged yet.
+    pub fn updates_waiting(&self) -> usize {
+        self.pods.values().flat_map(|pod| &pod.tasks).map(|task| task.stream.len()).sum()
     }
     /// The pod in which a task is or was, as long as its sandbox is kept; the newest if there are several.
     pub fn pod_of(&self, task_id: &TaskId) -> Option<&PodId> {
@@ -215,7 +221,11 @@ impl Agent {
         self.effects.push(Effect::Do(command));
     }
     pub(crate) fn later_head(&mut self, pod_id: &PodId, task_id: &TaskId) {
-        self.effects.push(Effect::SendHead(pod_id.clone(), task_id.clone()));
+        let pod = self.pods.get(pod_id);
+        let task = pod.and_then(|pod| pod.tasks.iter().find(|task| task.id == *task_id));
+        if let Some(uuid) = task.and_then(|task| task.stream.front()?.uuid) {
+            self.effects.push(Effect::SendHead(pod_id.clone(), task_id.clone(), uuid));
+        }
     }
     pub(crate) fn note(out: &mut Vec<Command>, decision: Decision) {
         out.push(Command::Note(decision));
@@ -261,7 +271,7 @@ impl Agent {
 
     fn release(&mut self, effect: Effect, out: &mut Vec<Command>) {
         match effect {
-            Effect::SendHead(pod_id, task_id) => self.send_head(&pod_id, &task_id, out),
+            Effect::SendHead(pod_id, task_id, uuid) => self.send_head(&pod_id, &task_id, uuid, out),
             // A message held for a session that is gone: registering anew says it all again.
             Effect::Do(Command::Send(FromAgent::Applied { .. } | FromAgent::Update { .. }))
                 if !self.is_registered() => {}

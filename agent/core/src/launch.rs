@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use model::link::FrameworkRef;
 use model::task::{Pod as Launched, Reason, TaskState};
-use model::{AgentId, Refusal, Resources};
+use model::{AgentId, ExecutorId, FrameworkId, Refusal, Resources};
 
 use crate::agent::Agent;
 use crate::checkpoint::{LaunchRecord, TaskLaunch, VERSION, Write};
@@ -30,12 +30,14 @@ pub(crate) enum Rejected {
     Resources(String),
     #[error("this agent already has {0} pods")]
     TooManyPods(usize),
+    #[error("executor id {0} is another pod's, or a task of this pod is")]
+    Reused(ExecutorId),
 }
 
 impl Rejected {
     fn verdict(&self) -> (TaskState, Reason) {
         match self {
-            Rejected::OtherAgent { .. } => (TaskState::Error, Reason::TaskInvalid),
+            Rejected::OtherAgent { .. } | Rejected::Reused(_) => (TaskState::Error, Reason::TaskInvalid),
             Rejected::TaskCount { .. } | Rejected::TaskTwice(_) | Rejected::PayloadSize { .. } => {
                 (TaskState::Error, Reason::TaskGroupInvalid)
             }
@@ -55,6 +57,7 @@ impl Rejected {
             }
             Rejected::Resources(_) => ("AGT0015", "accept a newer offer"),
             Rejected::TooManyPods(_) => ("AGT0016", "use another agent"),
+            Rejected::Reused(_) => ("AGT0017", "give every pod and every task a new id"),
         };
         Refusal::new(code, self.to_string(), next_step)
     }
@@ -69,17 +72,15 @@ impl Agent {
         out: &mut Vec<Command>,
     ) {
         // The same launch again (the master repeats after a reconnect): nothing to do, its updates tell the rest.
-        let known = self.pods.values().find(|pod| {
-            pod.launch.framework.id == framework.id && pod.launch.executor_id == launched.executor_id
-                || launched.tasks.iter().any(|task| {
-                    pod.launch.framework.id == framework.id && pod.tasks.iter().any(|have| have.id == task.head.task_id)
-                })
-        });
-        if let Some(pod) = known {
+        if let Some(pod) = self.same_launch(&framework.id, &launched) {
             Self::note(out, Decision::LaunchRepeated { pod_id: pod.launch.pod_id.clone() });
             return;
         }
-        let verdict = self.admit(&launched, privileged_allowed);
+        let mut launched = launched;
+        let verdict = match self.without_known_tasks(&framework.id, &mut launched) {
+            Ok(()) => self.admit(&launched, privileged_allowed),
+            Err(rejected) => Err(rejected),
+        };
         let pod_id = PodId::make(self.record.next_pod, launched.executor_id.as_str());
         self.record.next_pod += 1;
         self.mark_agent();
@@ -149,6 +150,35 @@ impl Agent {
                 Self::note(out, Decision::LaunchRefused { framework_id, refusal });
             }
         }
+    }
+
+    /// The pod that this very launch made: the same executor and the same tasks, or no task that is not known here.
+    fn same_launch(&self, framework_id: &FrameworkId, launched: &Launched) -> Option<&Pod> {
+        let ids = |pod: &Pod| pod.tasks.iter().map(|task| task.id.clone()).collect::<BTreeSet<_>>();
+        let wanted: BTreeSet<_> = launched.tasks.iter().map(|task| task.head.task_id.clone()).collect();
+        let mut own = self.pods.values().filter(|pod| pod.launch.framework.id == *framework_id);
+        own.find(|pod| {
+            let has = ids(pod);
+            pod.launch.executor_id == launched.executor_id && has == wanted
+                || !wanted.is_disjoint(&has) && {
+                    let known =
+                        |id| self.pods.values().any(|p| p.launch.framework.id == *framework_id && ids(p).contains(id));
+                    wanted.iter().all(known)
+                }
+        })
+    }
+
+    /// Takes tasks that are known here out of a launch: theirs is another truth. Whoever launches them, or their
+    /// executor, in another company is wrong about all of it.
+    fn without_known_tasks(&self, framework_id: &FrameworkId, launched: &mut Launched) -> Result<(), Rejected> {
+        let own = || self.pods.values().filter(|pod| pod.launch.framework.id == *framework_id);
+        let known: BTreeSet<_> = own().flat_map(|pod| pod.tasks.iter().map(|task| task.id.clone())).collect();
+        let before = launched.tasks.len();
+        launched.tasks.retain(|task| !known.contains(&task.head.task_id));
+        if launched.tasks.len() < before || own().any(|pod| pod.launch.executor_id == launched.executor_id) {
+            return Err(Rejected::Reused(launched.executor_id.clone()));
+        }
+        Ok(())
     }
 
     /// What no living pod has.

@@ -118,8 +118,8 @@ impl Agent {
         self.mark_pod(pod_id);
     }
 
-    /// Sends the head of a stream unless it is on its way.
-    pub(crate) fn send_head(&mut self, pod_id: &PodId, task_id: &TaskId, out: &mut Vec<Command>) {
+    /// Sends the head of a stream unless it is on its way, or is another one by now.
+    pub(crate) fn send_head(&mut self, pod_id: &PodId, task_id: &TaskId, uuid: UpdateId, out: &mut Vec<Command>) {
         if !self.is_registered() {
             return;
         }
@@ -130,7 +130,7 @@ impl Agent {
         if task.in_flight.is_some() {
             return;
         }
-        let Some(head) = task.stream.front().cloned() else { return };
+        let Some(head) = task.stream.front().filter(|head| head.uuid == Some(uuid)).cloned() else { return };
         task.in_flight = Some(InFlight { again: now + limits::UPDATE_RETRY_MIN, delay: limits::UPDATE_RETRY_MIN });
         out.push(Command::Send(FromAgent::Update { framework_id, status: head, latest_state: task.latest.state }));
     }

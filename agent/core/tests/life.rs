@@ -224,6 +224,23 @@ fn a_repeated_launch_and_a_stale_epoch_change_nothing() {
 }
 
 #[test]
+fn an_executor_id_in_other_company_is_an_error_and_touches_no_task_that_runs() {
+    let mut rig = Rig::registered();
+    rig.launch("e", &[("a", 1)]);
+    rig.run(&pod_id(), &["a"]);
+    rig.acknowledge_all();
+    rig.launch("e", &[("a", 1), ("b", 1)]);
+    assert_eq!(rig.acknowledge_all(), [("b".to_owned(), TaskState::Error)]);
+    rig.launch("e", &[("c", 1)]);
+    assert_eq!(rig.acknowledge_all(), [("c".to_owned(), TaskState::Error)]);
+    rig.take();
+    rig.launch("e", &[("a", 1)]);
+    assert_eq!(rig.take(), [Command::Note(Decision::LaunchRepeated { pod_id: pod_id() })]);
+    let running: Vec<_> = rig.agent.tasks().map(|task| (task.head.name, task.latest.state)).collect();
+    assert_eq!(running, [("a".to_owned(), TaskState::Running)]);
+}
+
+#[test]
 fn an_update_is_repeated_until_acknowledged_and_the_next_one_waits() {
     let mut rig = Rig::registered();
     rig.launch("e", &[("a", 1)]);

@@ -38,6 +38,9 @@ impl Scheduler {
                 self.agents.insert(offer.agent.agent_id.clone(), offer.agent.clone());
             }
         }
+        for offer in by_agent.values() {
+            self.forget_what_is_not_there(offer);
+        }
         by_agent.retain(|_, offer| !self.release_from(offer));
         let placed = self.place(&mut by_agent);
         let is_waiting = self.needs.len() > placed.values().map(Vec::len).sum();
@@ -137,6 +140,7 @@ impl Scheduler {
             unit.placement = Some(fit.placement.clone());
             unit.executor_id = Some(executor_id.clone());
             unit.reserved_on = fit.is_reserved.then(|| fit.placement.agent_id.clone());
+            unit.is_reserving = fit.is_reserved && !fit.before.is_empty();
             unit.intent = Intent::Run;
             unit.ready_since = None;
             unit.retry_at = None;
@@ -155,6 +159,17 @@ impl Scheduler {
         }
         self.launching.insert(launch, units);
         self.effects.push(Command::Launch(Box::new(Launch { launch, offers, pods, writes, refuse })));
+    }
+
+    /// What an agent offers nothing of has been given back, or was lost with the agent's disk.
+    fn forget_what_is_not_there(&mut self, offer: &AgentOffer) {
+        let agent = &offer.agent.agent_id;
+        let held: BTreeSet<&String> =
+            offer.resources.held.keys().filter_map(|holding| holding.reservation.labels.get(LABEL_UNIT)).collect();
+        let before = self.meta.releases.len();
+        let releasing = &self.releasing;
+        self.meta.releases.retain(|entry| entry.0 != *agent || held.contains(&entry.1) || releasing.contains(entry));
+        self.dirty.meta |= self.meta.releases.len() < before;
     }
 
     /// Gives back what is held for units that do not hold it any more. True if the offer was used for it.

@@ -71,6 +71,9 @@ pub struct UnitRecord {
     pub finished: BTreeMap<String, TaskSpec>,
     /// Agent on which it holds reservations and volumes.
     pub reserved_on: Option<AgentId>,
+    /// The last launch was to make its reservations and volumes, and no agent has had its tasks yet: it may have come to
+    /// nothing. As no task ever ran there, nothing is lost by making them anew.
+    pub is_reserving: bool,
     /// What is to become of it.
     pub intent: Intent,
     /// Whether it ever completed a step: from then on recovery looks after it.
@@ -95,6 +98,7 @@ impl Default for UnitRecord {
             tasks: BTreeMap::new(),
             finished: BTreeMap::new(),
             reserved_on: None,
+            is_reserving: false,
             intent: Intent::Run,
             was_complete: false,
             probed: None,
@@ -140,6 +144,13 @@ impl UnitRecord {
     /// Whether no task of the last launch runs or may run.
     pub fn is_over(&self) -> bool {
         self.tasks.values().all(TaskRecord::is_over)
+    }
+    /// The launch that was to reserve came to nothing. What it reserved nevertheless is held by no unit, and given back
+    /// when it is offered.
+    pub(crate) fn forget_reservation_in_doubt(&mut self) {
+        if std::mem::take(&mut self.is_reserving) {
+            self.reserved_on = None;
+        }
     }
     /// Whether a task is done and must not run again.
     pub fn is_finished(&self, task: &TaskSpec) -> bool {

@@ -72,6 +72,7 @@ impl Scheduler {
         if !unit.is_over() {
             return;
         }
+        unit.forget_reservation_in_doubt();
         match unit.intent {
             Intent::Run => {
                 if unit.executor_id.is_some() && unit.has_failed(key) {

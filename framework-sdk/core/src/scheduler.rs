@@ -247,11 +247,14 @@ impl Scheduler {
         if status.state != TaskState::Unreachable {
             task.unreachable_since = None;
         }
+        let was_there =
+            matches!(status.state, TaskState::Starting | TaskState::Running | TaskState::Killing | TaskState::Finished);
         if task.is_over() {
             task.ended_at = task.ended_at.or(Some(now));
             self.kills.remove(&status.task_id);
         }
-        let changed = *task != before;
+        let changed = *task != before || (was_there && unit.is_reserving);
+        unit.is_reserving &= !was_there;
         if status.state == TaskState::Finished
             && let Some(spec) = unit.spec.as_ref().and_then(|spec| spec.task(name))
             && spec.goal != crate::spec::Goal::Running
@@ -274,6 +277,7 @@ impl Scheduler {
                         self.reconciler.heard(&task.task_id);
                     }
                     unit.tasks.clear();
+                    unit.forget_reservation_in_doubt();
                     self.dirty.forget.extend(unit.executor_id.take());
                     fail(unit, now, in_words(refusal));
                     self.dirty.units.insert(key);

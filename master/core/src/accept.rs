@@ -169,7 +169,7 @@ impl Master {
         for task in &pod.tasks {
             self.enter(&applying.agent_id, &framework, &pod, task);
         }
-        let privileged_allowed = self.config.is_privileged(&framework.principal);
+        let privileged_allowed = self.is_privileged(&framework.principal);
         self.tell_agent(&applying.agent_id, ToAgent::Launch { framework, pod, privileged_allowed });
         Ok(())
     }
@@ -193,10 +193,7 @@ impl Master {
                 return Err(Rejected::TooMany { what, count: have + count, limit });
             }
         }
-        let mut tasks = self.ledger.of_framework(framework.id());
-        if tasks.any(|task| task.executor_id == pod.executor_id)
-            || self.ledger.remembers_executor(framework.id(), &pod.executor_id)
-        {
+        if self.ledger.knows_executor(framework.id(), &pod.executor_id) {
             return Err(Rejected::ExecutorIdUsed { executor_id: pod.executor_id.clone() });
         }
         let mut ids = BTreeSet::new();
@@ -216,7 +213,7 @@ impl Master {
             if head.agent_id != applying.agent_id {
                 return Err(Rejected::WrongAgent { task_id, agent_id: head.agent_id.clone() });
             }
-            if head.privileged && !self.config.is_privileged(framework.principal()) {
+            if head.privileged && !self.is_privileged(framework.principal()) {
                 return Err(Rejected::NotPrivileged { task_id, principal: framework.principal().clone() });
             }
             if let Some(key) = head

@@ -6,7 +6,7 @@ use model::{Principal, Span};
 /// The options, with their defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Who may launch privileged tasks: principals, or prefixes that end in `*` (`framework/*`).
+    /// Who may launch privileged tasks whatever the list of the operators says: principals, or prefixes that end in `*` (`framework/*`).
     pub privileged_principals: BTreeSet<String>,
     /// An offer unanswered for this long is rescinded. `None`: never.
     pub offer_timeout: Option<Span>,

@@ -1,4 +1,6 @@
 //! What the core is told. The shell authenticates and decodes; it decides nothing.
+use std::collections::BTreeSet;
+
 use model::call::Call;
 use model::link::FromAgent;
 use model::{Principal, RoleName};
@@ -55,4 +57,6 @@ pub enum OperatorRequest {
     SetWeight { role: RoleName, weight_milli: u64 },
     /// Declares an agent, given by id or name, gone for good. It must not be connected.
     MarkAgentGone { agent: String },
+    /// Replaces the list of principals that may launch privileged tasks, beside those in the configuration.
+    SetPrivileged { principals: BTreeSet<String> },
 }

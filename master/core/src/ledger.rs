@@ -94,6 +94,8 @@ pub(crate) struct Remembered {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     tasks: BTreeMap<FrameworkId, BTreeMap<TaskId, Task>>,
+    /// How many tasks in the ledger each executor has.
+    executors: BTreeMap<(FrameworkId, ExecutorId), usize>,
     remembered: BTreeMap<FrameworkId, Memory>,
 }
 
@@ -108,6 +110,7 @@ struct Memory {
 
 impl Ledger {
     pub(crate) fn insert(&mut self, task: Task) {
+        *self.executors.entry((task.framework_id.clone(), task.executor_id.clone())).or_default() += 1;
         let of_framework = self.tasks.entry(task.framework_id.clone()).or_default();
         let twice = of_framework.insert(task.head.task_id.clone(), task);
         assert!(twice.is_none(), "a task id enters the ledger once");
@@ -134,6 +137,13 @@ impl Ledger {
         if of_framework.is_empty() {
             self.tasks.remove(framework_id);
         }
+        let executor = (framework_id.clone(), task.executor_id.clone());
+        if let Some(count) = self.executors.get_mut(&executor) {
+            *count -= 1;
+            if *count == 0 {
+                self.executors.remove(&executor);
+            }
+        }
         let memory = self.remembered.entry(framework_id.clone()).or_default();
         let remembered = Remembered { state: task.state(), agent_id: task.agent_id.clone() };
         if memory.tasks.insert(task_id.clone(), remembered).is_none() {
@@ -154,9 +164,10 @@ impl Ledger {
         }
         Some(task)
     }
-    /// Whether a pod that has ended had this executor.
-    pub(crate) fn remembers_executor(&self, framework_id: &FrameworkId, executor_id: &ExecutorId) -> bool {
-        self.remembered.get(framework_id).is_some_and(|memory| memory.executors.contains(executor_id))
+    /// Whether a pod has this executor, or one that has ended had it.
+    pub(crate) fn knows_executor(&self, framework_id: &FrameworkId, executor_id: &ExecutorId) -> bool {
+        self.executors.contains_key(&(framework_id.clone(), executor_id.clone()))
+            || self.remembered.get(framework_id).is_some_and(|memory| memory.executors.contains(executor_id))
     }
     pub(crate) fn remembered(&self, framework_id: &FrameworkId, task_id: &TaskId) -> Option<&Remembered> {
         self.remembered.get(framework_id)?.tasks.get(task_id)

@@ -9,6 +9,8 @@ pub const FRAMEWORKS_MAX: usize = 4_096;
 pub const TORN_DOWN_MAX: usize = 1_024;
 /// Sessions that are open but have not yet subscribed or registered: each costs a socket of the shell's.
 pub const SESSIONS_MAX: usize = 32_768;
+/// Principals an operator lists for privileges: one per framework alive.
+pub const PRIVILEGED_MAX: usize = FRAMEWORKS_MAX;
 /// Roles of one framework.
 pub const ROLES_PER_FRAMEWORK_MAX: usize = 64;
 /// Tasks alive per framework; with 4,096 frameworks no practical bound on the pool.

@@ -25,6 +25,8 @@ use crate::view::{Delta, RoleView};
 pub struct Master {
     pub(crate) config: Config,
     pub(crate) pool: Pool,
+    /// Principals that an operator listed, beside those in the configuration.
+    pub(crate) privileged: BTreeSet<String>,
     pub(crate) now: Timestamp,
     pub(crate) agents: BTreeMap<AgentId, Agent>,
     pub(crate) agent_names: BTreeMap<String, AgentId>,
@@ -65,10 +67,11 @@ pub(crate) struct Dirty {
 impl Master {
     /// A master that starts now with what its registry holds. `seed` decides where allocation begins.
     pub fn new(config: Config, registry: RegistrySnapshot, seed: u64, now: Timestamp) -> Self {
-        let RegistrySnapshot { pool, agents, frameworks, mut state_sizes, weights } = registry;
+        let RegistrySnapshot { pool, agents, frameworks, mut state_sizes, weights, privileged } = registry;
         let mut master = Self {
             config,
             pool,
+            privileged,
             now,
             agents: BTreeMap::new(),
             agent_names: BTreeMap::new(),
@@ -283,6 +286,7 @@ impl Master {
             OperatorRequest::Teardown { framework } => self.ask_teardown(framework),
             OperatorRequest::SetWeight { role, weight_milli } => self.ask_weight(role, weight_milli),
             OperatorRequest::MarkAgentGone { agent } => self.ask_gone(agent),
+            OperatorRequest::SetPrivileged { principals } => self.ask_privileged(principals),
         };
         let result = result.map_err(|rejected| self.reject(&Principal::new("operator"), rejected.into()));
         self.outbox.push(Command::Reply { request, result });
@@ -297,6 +301,23 @@ impl Master {
         self.dirty.roles.insert(role);
         self.mark_all();
         Ok(())
+    }
+
+    fn ask_privileged(&mut self, principals: BTreeSet<String>) -> Result<(), Rejected> {
+        let (count, limit) = (principals.len(), limits::PRIVILEGED_MAX);
+        if count > limit {
+            return Err(Rejected::TooMany { what: "privileged principals", count, limit });
+        }
+        if principals != self.privileged {
+            self.outbox.persist(Record::Privileged(principals.clone()));
+            self.privileged = principals;
+        }
+        Ok(())
+    }
+
+    /// Whether privileges are granted to tasks of this principal.
+    pub(crate) fn is_privileged(&self, principal: &Principal) -> bool {
+        self.config.is_privileged(principal) || self.privileged.contains(principal.as_str())
     }
 
     fn tick(&mut self) {

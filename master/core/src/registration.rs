@@ -116,7 +116,9 @@ impl Master {
         if said.address.parse::<Ipv4Addr>().is_err() {
             return Err(Rejected::Malformed { what: "the agent's address must be an IPv4 address" });
         }
-        if !are_sane(&said.total) || said.tasks.iter().any(|task| !are_sane(&task.head.resources)) {
+        if !are_sane(&said.total)
+            || said.tasks.iter().any(|task| !are_sane(&task.head.resources) || !are_sane(&task.executor_resources))
+        {
             return Err(Rejected::Malformed { what: "the agent reports a negative or absurd amount" });
         }
         Ok(())
@@ -177,7 +179,7 @@ impl Master {
     fn merge_tasks(&mut self, id: &AgentId, reported: &[AgentTask]) -> Vec<ToAgent> {
         let mut ghosts = std::mem::take(&mut self.agents.get_mut(id).expect("entered").ghosts);
         let mut messages = Vec::new();
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut ghostly) = (BTreeSet::new(), BTreeSet::new());
         for task in reported {
             let key = (task.framework.id.clone(), task.head.task_id.clone());
             if !seen.insert(key.clone()) {
@@ -194,10 +196,12 @@ impl Master {
                 None if alive && !forgotten => self.adopt(id, task),
                 Some(_) | None => {
                     if running {
-                        let ghost = Ghost {
-                            resources: task.head.resources.clone(),
-                            task: ghosts.remove(&key).and_then(|ghost| ghost.task),
-                        };
+                        let mut resources = task.head.resources.clone();
+                        let executor = (key.0.clone(), task.executor_id.clone());
+                        if !self.agents[id].pods.contains_key(&executor) && ghostly.insert(executor) {
+                            resources.add(&task.executor_resources);
+                        }
+                        let ghost = Ghost { resources, task: ghosts.remove(&key).and_then(|ghost| ghost.task) };
                         self.haunt(id, key.clone(), ghost);
                         self.decided(Decision::UnwantedTask {
                             framework_id: key.0.clone(),
@@ -264,17 +268,31 @@ impl Master {
             acknowledged: None,
             charged: false,
             kill: None,
-            launched: model::Timestamp(0),
+            launched: task.launched,
             running: (state == TaskState::Running).then_some(task.latest.timestamp),
             ended: state.is_terminal().then_some(task.latest.timestamp),
         });
         let agent = self.agents.get_mut(agent_id).expect("entered");
         agent.tasks.insert((framework_id.clone(), task_id.clone()));
         if !state.is_terminal() {
+            let pod = agent.pods.entry((framework_id.clone(), task.executor_id.clone())).or_default();
+            // The pod's first task brings the executor; later ones find it charged.
+            if !pod.charged {
+                pod.executor_resources = task.executor_resources.clone();
+            }
+        }
+        if !state.is_terminal() {
             self.charge(&framework_id, &task_id);
         }
         self.dirty.tasks.insert((framework_id.clone(), task_id.clone()));
         self.dirty.frameworks.insert(framework_id.clone());
+        if !state.is_terminal() {
+            // Its framework may have asked for its tasks while nobody knew this one.
+            let known = self.ledger.get(&framework_id, &task_id).expect("entered above");
+            let mut status = known.made(state, Reason::AgentReregistered, "its agent is back", self.now);
+            (status.healthy, status.ready) = (task.latest.healthy, task.latest.ready);
+            self.tell_framework(&framework_id, SchedulerEvent::Update(status));
+        }
         self.decided(Decision::TaskBecame { framework_id, task_id, agent_id: agent_id.clone(), from: None, to: state });
     }
 

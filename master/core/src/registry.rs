@@ -2,7 +2,7 @@
 //! disk, the running master and the simulator agree on what they mean.
 //!
 //! Tasks and offers are not here: agents come back with their tasks, and offers die with the epoch.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::call::FrameworkInfo;
 use model::{AgentId, FrameworkId, Resources, RoleName, Timestamp};
@@ -70,6 +70,8 @@ pub enum Record {
     DropState(FrameworkId),
     /// Sets a role's weight.
     Weight { role: RoleName, weight_milli: u64 },
+    /// Replaces the list of principals that may launch privileged tasks.
+    Privileged(BTreeSet<String>),
 }
 
 /// What a master starts with. The values of frameworks' state stay on disk: the core needs keys and sizes only.
@@ -85,6 +87,8 @@ pub struct RegistrySnapshot {
     pub state_sizes: BTreeMap<FrameworkId, BTreeMap<String, u64>>,
     /// Weights that differ from one.
     pub weights: BTreeMap<RoleName, u64>,
+    /// Principals that may launch privileged tasks, beside those in the configuration.
+    pub privileged: BTreeSet<String>,
 }
 
 impl RegistrySnapshot {
@@ -96,6 +100,7 @@ impl RegistrySnapshot {
             frameworks: BTreeMap::new(),
             state_sizes: BTreeMap::new(),
             weights: BTreeMap::new(),
+            privileged: BTreeSet::new(),
         }
     }
     /// Applies one change.
@@ -125,6 +130,7 @@ impl RegistrySnapshot {
             Record::Weight { role, weight_milli } => {
                 self.weights.insert(role.clone(), *weight_milli);
             }
+            Record::Privileged(principals) => self.privileged.clone_from(principals),
         }
     }
 }

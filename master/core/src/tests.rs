@@ -114,6 +114,8 @@ pub(crate) fn agent_task(framework: u64, id: &str, agent: u64, resources: Resour
             principal: Principal::new("framework/f"),
         },
         executor_id: ExecutorId::new(format!("e-{id}")).expect("valid"),
+        executor_resources: Resources::default(),
+        launched: Timestamp(7),
         head: head(id, agent, resources),
         payload: Vec::new().into(),
         latest: status(id, state, 0),

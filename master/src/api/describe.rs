@@ -110,7 +110,7 @@ pub(super) fn task(view: &View, task: &TaskView) -> wire::TaskDescription {
         agent_id: task.agent_id.to_string(),
         agent: agent.map(|agent| agent.name.clone()).unwrap_or_default(),
         state: state.map(|state| state.as_str_name().to_owned()).unwrap_or_default(),
-        reason: task.status.reason.map(|reason| format!("{reason:?}")).unwrap_or_default(),
+        reason: task.status.reason.map(|reason| reason.in_words().to_owned()).unwrap_or_default(),
         message: task.status.message.clone(),
         resources: sum(&task.head.resources),
         launched_unix_ms: millis(task.launched),

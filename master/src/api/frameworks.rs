@@ -16,7 +16,6 @@ use tracing::debug;
 
 use super::{Context, known};
 use crate::limits;
-use crate::privileges::Privileges;
 use crate::refusal;
 use crate::runner::{CoreHandle, Outbound};
 
@@ -41,8 +40,7 @@ impl Frameworks for Api {
         debug!(session = session.0, %principal, "scheduler connected");
         core.open_framework(session, principal.clone(), Outbound { queue: queue.clone(), closed: closed.clone() })
             .await;
-        let privileges = self.context.privileges.clone();
-        let reader = Reader { session, principal, privileges, core, queue };
+        let reader = Reader { session, principal, core, queue };
         let calls = request.into_inner();
         tokio::spawn(async move { reader.read(calls, closed).await });
         Ok(Response::new(ReceiverStream::new(outgoing)))
@@ -61,7 +59,6 @@ fn may_schedule(peer: Option<&Peer>) -> Result<Principal, Refusal> {
 struct Reader {
     session: SessionId,
     principal: Principal,
-    privileges: Arc<Privileges>,
     core: CoreHandle,
     queue: mpsc::Sender<Result<wire::FrameworkEvent, Status>>,
 }
@@ -110,9 +107,6 @@ impl Reader {
         }
         let call = message.call.map(|call| convert::call::from_wire(&call, &self.principal)).transpose();
         let call = call.map_err(|error| Refusal::from(error.within("call")))?;
-        if let Some(call) = &call {
-            self.privileges.check(&self.principal, call)?;
-        }
         let writes = message.writes.into_iter();
         let writes = writes.map(|write| StateWrite { key: write.key, value: write.value.map(|value| value.to_vec()) });
         Ok(Event::FrameworkCalled {

@@ -3,6 +3,7 @@ mod agents;
 mod artifacts;
 mod describe;
 mod frameworks;
+mod gateway;
 mod images;
 mod operator;
 mod service;
@@ -24,7 +25,6 @@ use crate::artifacts::Artifacts;
 use crate::installs::Installs;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::privileges::Privileges;
 use crate::proxy::Proxy;
 use crate::refusal;
 use crate::registry::Registry;
@@ -46,7 +46,6 @@ pub(crate) struct Context {
     pub(crate) tokens: Tokens,
     pub(crate) artifacts: Arc<Artifacts>,
     pub(crate) proxy: Arc<Proxy>,
-    pub(crate) privileges: Arc<Privileges>,
     pub(crate) installs: Arc<Installs>,
 }
 
@@ -63,6 +62,7 @@ pub(crate) fn router(context: &Arc<Context>) -> Router {
         .merge(web::routes())
         .merge(artifacts::routes())
         .merge(images::routes())
+        .merge(gateway::routes())
         .merge(service::routes())
         .with_state(context.clone())
         .merge(daemon::serve::grpc(routes))

@@ -25,6 +25,8 @@ pub(crate) enum Table {
     State,
     /// Key: role.
     Weights,
+    /// One key.
+    Privileges,
     /// Key: SHA-256 of the token.
     Tokens,
     /// Key: the installation's name.
@@ -36,12 +38,13 @@ pub(crate) enum Table {
 }
 
 impl Table {
-    pub(crate) const ALL: [Table; 9] = [
+    pub(crate) const ALL: [Table; 10] = [
         Table::Pool,
         Table::Agents,
         Table::Frameworks,
         Table::State,
         Table::Weights,
+        Table::Privileges,
         Table::Tokens,
         Table::Installations,
         Table::ArtifactNames,
@@ -55,6 +58,7 @@ impl Table {
             Table::Frameworks => "frameworks",
             Table::State => "state",
             Table::Weights => "weights",
+            Table::Privileges => "privileges",
             Table::Tokens => "tokens",
             Table::Installations => "installations",
             Table::ArtifactNames => "artifact_names",

@@ -13,6 +13,7 @@ use proto::mezzo::v1 as wire;
 use super::{FORMAT, Registry, RegistryError, Table, Write};
 
 const POOL_KEY: &[u8] = b"pool";
+const PRIVILEGES_KEY: &[u8] = b"principals";
 
 /// Key of an entry of a framework's state.
 pub(crate) fn state_key(framework_id: &FrameworkId, key: &str) -> Vec<u8> {
@@ -103,6 +104,10 @@ pub(crate) fn write(record: &Record) -> Write {
             let record = wire::WeightRecord { version: FORMAT, role: role.to_string(), weight_milli };
             put(Table::Weights, role.as_str().into(), &record)
         }
+        Record::Privileged(principals) => {
+            let record = wire::PrivilegesRecord { version: FORMAT, principals: principals.iter().cloned().collect() };
+            put(Table::Privileges, PRIVILEGES_KEY.to_vec(), &record)
+        }
     }
 }
 
@@ -126,6 +131,7 @@ versioned!(
     FrameworkRecord,
     StateRecord,
     WeightRecord,
+    PrivilegesRecord,
     JoinTokenRecord,
     InstallationRecord,
     DigestRecord
@@ -180,6 +186,9 @@ pub(crate) fn snapshot(registry: &dyn Registry, state_dir: &Path) -> Result<Regi
     for (key, record) in read_all::<wire::WeightRecord>(registry, Table::Weights)? {
         let role = RoleName::new(&record.role).map_err(|problem| corrupt(Table::Weights, &key, problem))?;
         snapshot.weights.insert(role, u64::try_from(record.weight_milli).unwrap_or_default());
+    }
+    for (_, record) in read_all::<wire::PrivilegesRecord>(registry, Table::Privileges)? {
+        snapshot.privileged.extend(record.principals);
     }
     for (key, record) in read_all::<wire::StateRecord>(registry, Table::State)? {
         let (id, name) = split_state_key(&key)?;
@@ -309,6 +318,7 @@ mod tests {
             }),
             Record::State { framework_id: id.clone(), key: "secret/a".to_owned(), value: Some(vec![1, 2]) },
             Record::State { framework_id: id, key: "plan".to_owned(), value: Some(vec![0; 9]) },
+            Record::Privileged(["framework/web".to_owned()].into()),
             Record::Weight { role, weight_milli: 2500 },
         ]
     }

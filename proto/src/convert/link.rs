@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use model::link::{AgentRegistration, AgentTask, FrameworkRef, FromAgent, Peer, ToAgent};
 use model::task::{Pod, Task};
-use model::{Principal, Span};
+use model::{Principal, Span, Timestamp};
 use prost::Message as _;
 
 use super::{
@@ -127,6 +127,8 @@ pub fn agent_task_to_wire(task: &AgentTask) -> wire::AgentTask {
         executor_id: task.executor_id.to_string(),
         task: task.payload.to_vec().into(),
         latest: Some(task::status_to_wire(&task.latest)),
+        executor_resources: resources::to_wire(&task.executor_resources),
+        launched_unix_ms: i64::try_from(task.launched.0).unwrap_or(i64::MAX),
     }
 }
 
@@ -140,6 +142,9 @@ pub fn agent_task_from_wire(task: &wire::AgentTask) -> Result<AgentTask, FieldEr
     Ok(AgentTask {
         framework: framework_ref(&task.framework_id, &task.framework_name, &task.role, &task.principal)?,
         executor_id: executor_id(&task.executor_id, "executor_id")?,
+        executor_resources: resources::from_wire(&task.executor_resources)
+            .map_err(|error| error.within("executor_resources"))?,
+        launched: Timestamp(u64::try_from(task.launched_unix_ms).unwrap_or_default()),
         head,
         payload,
         latest: task::status_from_wire(latest)?,

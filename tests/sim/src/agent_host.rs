@@ -3,8 +3,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use agent_core::{Agent, AgentConfig, Checkpoint, Command, End, Event, PodId, Report, ReportKind, VolumeKey, Write};
 use master_core::{Event as MasterEvent, SessionId};
+use model::link::FromAgent;
 use model::{FrameworkId, Milli, Quantities, TaskId};
 
+use crate::faults::Crash;
+use crate::service_spec::{JOB, SERVER};
 use crate::world::{Happening, Peer, World};
 
 /// An agent, its disk and its executors.
@@ -27,6 +30,7 @@ pub(crate) struct AgentHost {
 pub(crate) struct Executor {
     framework_id: FrameworkId,
     pub(crate) tasks: BTreeMap<TaskId, bool>,
+    names: BTreeMap<TaskId, String>,
     reports: Vec<Report>,
     next_report: u64,
     /// The incarnation of the agent that listens.
@@ -93,6 +97,8 @@ impl World {
     /// The machine is installed anew: nothing of it is left but its name.
     pub(crate) fn agent_loses_everything(&mut self, agent: usize) {
         self.agent_dies(agent);
+        // What was kept on it is gone: somebody has to say that it is to be made anew.
+        self.data_lost = true;
         let host = &mut self.agents[agent];
         host.checkpoint = Checkpoint::default();
         host.executors.clear();
@@ -131,7 +137,8 @@ impl World {
         self.after(delay, Happening::AgentHears { agent, life, event: Box::new(event) });
     }
 
-    fn agent_wants(&mut self, agent: usize, command: Command) -> Result<(), String> {
+    pub(crate) fn agent_wants(&mut self, agent: usize, command: Command) -> Result<(), String> {
+        self.nothing_is_done_too_early(agent, &command)?;
         let life = self.agents[agent].life;
         match command {
             Command::Connect { after } => {
@@ -185,6 +192,28 @@ impl World {
         Ok(())
     }
 
+    /// Whatever could be asked about after a crash is on the disk before anybody sees it.
+    fn nothing_is_done_too_early(&self, agent: usize, command: &Command) -> Result<(), String> {
+        let host = &self.agents[agent];
+        let pods = &host.checkpoint.pods;
+        match command {
+            Command::Start { pod_id } => {
+                let written = pods.get(pod_id).and_then(|(_, progress)| progress.as_ref());
+                if !written.is_some_and(|progress| progress.started) {
+                    return Err(format!("{}: pod {pod_id} starts before that is written", host.name));
+                }
+            }
+            Command::Send(FromAgent::Update { status, .. }) if status.uuid.is_some() => {
+                let mut tasks = pods.values().filter_map(|(_, progress)| progress.as_ref()).flat_map(|p| &p.tasks);
+                if !tasks.any(|task| task.stream.iter().any(|update| update.uuid == status.uuid)) {
+                    return Err(format!("{}: an update of {} is sent before it is written", host.name, status.task_id));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn start_executor(&mut self, agent: usize, pod_id: PodId) -> Result<(), String> {
         let host = &mut self.agents[agent];
         let launch =
@@ -199,7 +228,9 @@ impl World {
             }
         }
         let tasks = launch.tasks.iter().map(|task| (task.head.task_id.clone(), true)).collect();
-        let executor = Executor { framework_id, tasks, reports: Vec::new(), next_report: 1, attached: Some(host.life) };
+        let names = launch.tasks.iter().map(|task| (task.head.task_id.clone(), task.head.name.clone())).collect();
+        let executor =
+            Executor { framework_id, tasks, names, reports: Vec::new(), next_report: 1, attached: Some(host.life) };
         host.executors.insert(pod_id.clone(), executor);
         self.tell_agent_later(agent, 1, 50, Event::ExecutorAttached { pod_id: pod_id.clone() });
         for task in launch.tasks {
@@ -246,6 +277,18 @@ impl World {
             return Ok(());
         }
         self.report(agent, pod, task, ReportKind::Started { pid: 1 })?;
+        let name = self.agents[agent].executors.get(pod).and_then(|executor| executor.names.get(task)).cloned();
+        if name.as_deref() == Some(SERVER) {
+            let delay = self.rng.between(10, 1500);
+            self.after(delay, Happening::TaskReady { agent, pod: pod.clone(), task: task.clone() });
+        }
+        if name.as_deref() == Some(JOB) {
+            let broken = self.faults && self.rng.percent(20);
+            let (end, delay) = (End::Exit(i32::from(broken)), self.rng.between(100, 2000));
+            let (pod, task) = (pod.clone(), task.clone());
+            self.after(delay, Happening::TaskEnds { agent, pod, task, end, asked: false });
+            return Ok(());
+        }
         // While things break, tasks end by themselves; afterwards they run on.
         if self.faults && self.rng.percent(40) {
             let end = if self.rng.percent(50) { End::Exit(0) } else { End::Exit(1) };
@@ -254,6 +297,15 @@ impl World {
             self.after(delay, Happening::TaskEnds { agent, pod, task, end, asked: false });
         }
         Ok(())
+    }
+
+    pub(crate) fn task_is_ready(&mut self, agent: usize, pod: &PodId, task: &TaskId) -> Result<(), String> {
+        let alive = self.agents[agent].executors.get(pod).and_then(|executor| executor.tasks.get(task)).copied();
+        if alive != Some(true) {
+            return Ok(());
+        }
+        let kind = ReportKind::Checked { is_readiness: true, passed: true, message: String::new() };
+        self.report(agent, pod, task, kind)
     }
 
     /// A container ends, and with it, by the pod's policy, the others of its pod.
@@ -320,8 +372,17 @@ impl World {
         if self.agents[agent].life != life {
             return Ok(());
         }
-        for write in writes {
-            self.agents[agent].checkpoint.apply(write);
+        let crash = self.crash_at_write("agent");
+        if crash != Some(Crash::Before) {
+            for write in writes {
+                self.agents[agent].checkpoint.apply(write);
+            }
+        }
+        if crash.is_some() {
+            self.agent_dies(agent);
+            let outage = self.outage(3000);
+            self.after(outage, Happening::AgentStarts { agent });
+            return Ok(());
         }
         self.agent_hears(agent, Event::Checkpointed { batch })
     }

@@ -20,6 +20,31 @@ pub(crate) fn is_settled(world: &World) -> Result<(), String> {
             format!("{} has {} of {} tasks; free: {free:?}; {host:?}", host.name, host.live(), host.goal)
         })?;
     }
+    for host in &world.services {
+        let plans = host.core.as_ref().map(framework_core::Scheduler::plan_views).unwrap_or_default();
+        ensure(!plans.is_empty(), || format!("{} has no plan", host.name))?;
+        if let Some(plan) = plans.iter().find(|plan| !plan.is_complete()) {
+            return Err(format!("{}: plan {} is not complete: {plan:?}", host.name, plan.name));
+        }
+    }
+    allocated_is_used(world)
+}
+
+/// What the master counts as used on an agent is what its pods take, executors included.
+fn allocated_is_used(world: &World) -> Result<(), String> {
+    for core in world.agents.iter().filter_map(|host| host.core.as_ref()) {
+        let (mut used, mut executors) = (model::Resources::default(), BTreeSet::new());
+        for task in core.tasks().filter(|task| !task.latest.state.is_terminal()) {
+            used.add(&task.head.resources);
+            if executors.insert((task.framework.id.clone(), task.executor_id.clone())) {
+                used.add(&task.executor_resources);
+            }
+        }
+        let view = core.agent_id().and_then(|id| world.master.agents.get(id));
+        let allocated = view.map(|view| view.allocated.clone()).unwrap_or_default();
+        ensure(allocated == used, || format!("{:?} uses {used}, {allocated} is allocated", core.agent_id()))?;
+        ensure(core.updates_waiting() == 0, || format!("updates of {:?} wait to be acknowledged", core.agent_id()))?;
+    }
     Ok(())
 }
 
@@ -27,6 +52,10 @@ pub(crate) fn is_settled(world: &World) -> Result<(), String> {
 pub(crate) fn is_empty(world: &World) -> Result<(), String> {
     everybody_is_there(world)?;
     all_agree(world)?;
+    for host in &world.services {
+        let plans = host.core.as_ref().map(framework_core::Scheduler::plan_views);
+        ensure(host.is_gone, || format!("{} is not uninstalled: {plans:?}", host.name))?;
+    }
     ensure(world.master.tasks.is_empty(), || format!("{} tasks are left", world.master.tasks.len()))?;
     for view in world.master.agents.values() {
         ensure(view.allocated.is_empty(), || format!("{} has {} allocated", view.name, view.allocated))?;
@@ -50,6 +79,9 @@ fn everybody_is_there(world: &World) -> Result<(), String> {
     for host in &world.frameworks {
         ensure(host.subscribed, || format!("{} is not subscribed", host.name))?;
     }
+    for host in &world.services {
+        ensure(host.core.is_some() || host.is_gone, || format!("{} is not subscribed", host.name))?;
+    }
     Ok(())
 }
 
@@ -70,6 +102,7 @@ fn all_agree(world: &World) -> Result<(), String> {
             let live = host.tasks.iter().filter(|(_, task)| !task.has_ended());
             live.filter_map(|(id, _)| Some((host.id.clone()?, id.clone())))
         })
+        .chain(world.services.iter().flat_map(|host| host.live()))
         .collect();
     for (who, theirs) in [("agents", &of_agents), ("master", &of_master), ("schedulers", &of_schedulers)] {
         if let Some(key) = processes.difference(theirs).next() {

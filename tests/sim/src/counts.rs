@@ -24,6 +24,18 @@ pub const FAULTS: &[&str] = &[
     "acknowledgement withheld",
     "long outage",
     "offer left unanswered",
+    "message lost",
+    "message delayed",
+    "message duplicated",
+    "deposed master speaks",
+    "scheduler crash",
+    "master crash before a write",
+    "master crash after a write",
+    "agent crash before a write",
+    "agent crash after a write",
+    "scheduler crash before a write",
+    "scheduler crash after a write",
+    "pod not rendered",
 ];
 
 /// Rows of the task's table that the ledger must go through (the rest cannot happen: an agent reports no such step).

@@ -1,7 +1,71 @@
 //! What breaks: links, disks, processes; and how all of it heals in the end.
-use crate::world::{Happening, World};
+use model::link::ToAgent;
+
+use crate::world::{Happening, Peer, World};
+
+/// When a process dies around a write: the two moments between which everything can be lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crash {
+    /// Nothing of the write is there.
+    Before,
+    /// It is there, and the process never heard so.
+    After,
+}
 
 impl World {
+    /// Whether a process dies at this write.
+    pub(crate) fn crash_at_write(&mut self, who: &str) -> Option<Crash> {
+        if !self.faults || self.rng.between(0, 999) >= 6 {
+            return None;
+        }
+        let (crash, when) = if self.rng.percent(50) { (Crash::Before, "before") } else { (Crash::After, "after") };
+        self.counts.hit(format!("fault: {who} crash {when} a write"));
+        Some(crash)
+    }
+
+    /// A scheduler's disk is the master: its writes come with its calls.
+    pub(crate) fn scheduler_crash(&mut self, peer: Peer, event: &master_core::Event) -> Option<Crash> {
+        match (peer, event) {
+            (Peer::Service(_), master_core::Event::FrameworkCalled { writes, .. }) if !writes.is_empty() => {
+                self.crash_at_write("scheduler")
+            }
+            _ => None,
+        }
+    }
+    pub(crate) fn service_restarts(&mut self, service: usize) {
+        self.service_dies(service);
+        let outage = self.outage(3000);
+        self.after(outage, Happening::ServiceStarts { service });
+    }
+
+    /// A master that was deposed long ago still speaks. The agent obeys nothing of it.
+    fn deposed_master(&mut self) -> Result<(), String> {
+        let agent = self.rng.index(self.agents.len());
+        let now = self.time();
+        let host = &mut self.agents[agent];
+        let Some(core) = host.core.as_mut().filter(|core| core.is_registered()) else { return Ok(()) };
+        let Some(epoch) = core.record().epoch_seen.checked_sub(1) else { return Ok(()) };
+        self.counts.hit("fault: deposed master speaks");
+        let before = core.record().clone();
+        let victim = core.tasks().find(|task| !task.latest.state.is_terminal());
+        let message = match victim {
+            Some(task) => ToAgent::Kill { framework_id: task.framework.id, task_id: task.head.task_id, grace: None },
+            None => ToAgent::SetHoldings { generation: before.generation + 1, holdings: model::Resources::default() },
+        };
+        let mut out = Vec::new();
+        core.step(now, agent_core::Event::Master { epoch, message }, &mut out);
+        let obeyed = out.iter().any(|command| {
+            matches!(command, agent_core::Command::Checkpoint { .. } | agent_core::Command::Kill { .. })
+        });
+        if obeyed || *core.record() != before {
+            return Err(format!("agent-{agent} obeys epoch {epoch} after {}", before.epoch_seen));
+        }
+        for command in out {
+            self.agent_wants(agent, command)?;
+        }
+        Ok(())
+    }
+
     /// One thing breaks, and the next is planned.
     pub(crate) fn fault(&mut self) -> Result<(), String> {
         if !self.faults {
@@ -9,7 +73,7 @@ impl World {
         }
         let pause = self.rng.between(200, 6000);
         self.after(pause, Happening::Fault);
-        match self.rng.between(0, 11) {
+        match self.rng.between(0, 14) {
             0..=2 => {
                 let sessions: Vec<_> = self.links.iter().filter(|(_, link)| !link.broken).map(|(id, _)| *id).collect();
                 if sessions.is_empty() {
@@ -64,6 +128,16 @@ impl World {
                 self.counts.hit("fault: stalled disk");
                 self.master.stalled_until = self.now + self.rng.between(100, 4000);
             }
+            11 => self.deposed_master()?,
+            12 => {
+                let service = self.rng.index(self.services.len());
+                self.counts.hit("fault: scheduler crash");
+                self.service_restarts(service);
+            }
+            13 => {
+                let service = self.rng.index(self.services.len());
+                self.service_is_asked(service)?;
+            }
             _ => self.strangers()?,
         }
         Ok(())
@@ -77,7 +151,7 @@ impl World {
         }
     }
 
-    fn outage(&mut self, usual: u64) -> u64 {
+    pub(crate) fn outage(&mut self, usual: u64) -> u64 {
         if self.rng.percent(15) {
             self.counts.hit("fault: long outage");
             self.rng.between(20_000, 50_000)
@@ -95,6 +169,9 @@ impl World {
         }
         for framework in 0..self.frameworks.len() {
             self.after(20, Happening::FrameworkStarts { framework });
+        }
+        for service in 0..self.services.len() {
+            self.after(20, Happening::ServiceStarts { service });
         }
     }
 }

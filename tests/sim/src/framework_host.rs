@@ -31,6 +31,9 @@ pub(crate) struct FrameworkHost {
     last_accept: Option<Call>,
     reconciled: u64,
     known_offer: Option<Offer>,
+    suppressed: bool,
+    /// It waits for offers and does not ask for them.
+    pub(crate) patient: bool,
 }
 
 /// A task as its scheduler knows it.
@@ -66,6 +69,8 @@ impl FrameworkHost {
             last_accept: None,
             reconciled: 0,
             known_offer: None,
+            suppressed: false,
+            patient: false,
         }
     }
     pub(crate) fn role(&self) -> RoleName {
@@ -178,11 +183,17 @@ impl World {
                 self.call(framework, Call::Kill { task_id, agent_id: Some(agent_id), grace });
             }
         }
-        if self.frameworks[framework].live() < self.frameworks[framework].goal && self.rng.percent(20) {
+        let patient = self.frameworks[framework].patient && !self.frameworks[framework].suppressed;
+        if patient {
+            // The filters end by themselves.
+        } else if self.frameworks[framework].live() < self.frameworks[framework].goal && self.rng.percent(20) {
+            self.frameworks[framework].suppressed = false;
             self.call(framework, Call::Revive { roles: BTreeSet::new() });
         } else if self.faults && self.rng.percent(2) {
+            self.frameworks[framework].suppressed = true;
             self.call(framework, Call::Suppress { roles: BTreeSet::new() });
         } else if self.frameworks[framework].goal == 0 && self.rng.percent(20) {
+            self.frameworks[framework].suppressed = false;
             self.call(framework, Call::Revive { roles: BTreeSet::new() });
         }
         if self.faults && self.rng.percent(1) && self.rng.percent(30) {
@@ -255,6 +266,7 @@ impl World {
             Said::Event(SchedulerEvent::Update(status)) => self.news(framework, status)?,
             Said::Event(SchedulerEvent::Rescind(_) | SchedulerEvent::Failure { .. }) => {}
             Said::Event(SchedulerEvent::Error(_)) => self.frameworks[framework].subscribed = false,
+            Said::State(_) => {}
             Said::Result { sequence, result } => {
                 let host = &mut self.frameworks[framework];
                 if let Some(uuid) = host.acknowledging.remove(&sequence)
@@ -347,7 +359,7 @@ impl World {
         let mut operations = Vec::new();
         let mut tasks = Vec::new();
         for i in 0..count {
-            let quantities = Quantities { cpus: Milli(500), mem: Milli::units(64), ..Quantities::default() };
+            let quantities = Quantities { cpus: Milli(400), mem: Milli::units(64), ..Quantities::default() };
             let mut resources = Resources::from(quantities);
             if i == 0
                 && let Some(port) = offer.resources.unreserved.ports.iter().next()
@@ -396,7 +408,8 @@ impl World {
         let host = &mut self.frameworks[framework];
         host.number += 1;
         let executor_id = ExecutorId::new(format!("e{}", host.number)).expect("valid");
-        Pod { executor_id, executor: Vec::new().into(), executor_resources: Resources::default(), tasks }
+        let own = Quantities { cpus: Milli(20), mem: Milli::units(8), ..Quantities::default() };
+        Pod { executor_id, executor: Vec::new().into(), executor_resources: own.into(), tasks }
     }
 
     /// Something that must be refused, with the offer it saw last (which it has answered already, or not).

@@ -1,8 +1,9 @@
-//! A deterministic cluster: the real cores of master and agents, a scheduler that does every allowed and many forbidden
+//! A deterministic cluster: the real cores of master, agents and framework, a scheduler that does every allowed and many forbidden
 //! things, links that break, disks that are slow, processes that die. Time is virtual and chance has a seed: a run can be
 //! repeated to the last step.
 //!
-//! `world` moves time and messages; `master_host`, `agent_host` and `framework_host` are the shells; `faults` breaks
+//! `world` moves time and messages; `master_host`, `agent_host` and `service_host` are the shells, `framework_host` the
+//! scheduler that misbehaves; `faults` breaks
 //! things; `strangers` says what nobody should say; `checks` is what must hold after every step and in the end.
 pub mod counts;
 
@@ -12,6 +13,8 @@ mod faults;
 mod framework_host;
 mod master_host;
 mod rng;
+mod service_host;
+mod service_spec;
 mod strangers;
 mod world;
 

@@ -1,11 +1,16 @@
 //! The master's shell: a registry that is written late and in order, and a read model made of deltas.
 use std::collections::BTreeMap;
 
+use framework_core::record::Snapshot;
 use master_core::view::{AgentView, TaskView};
 use master_core::{Command, Config, Decision, Delta, Event, Master, Pool, Record, RegistrySnapshot};
+use model::call::SchedulerEvent;
+use model::link::ToAgent;
 use model::{AgentId, FrameworkId, Span, TaskId};
 
-use crate::world::{Happening, Said, World};
+use crate::faults::Crash;
+use crate::service_host;
+use crate::world::{Happening, Peer, Said, World};
 
 /// A master and its disk.
 #[derive(Debug)]
@@ -14,6 +19,8 @@ pub(crate) struct MasterHost {
     pub(crate) life: u64,
     /// What is on the disk.
     pub(crate) registry: RegistrySnapshot,
+    /// And there the state of services.
+    pub(crate) states: BTreeMap<FrameworkId, Snapshot>,
     pub(crate) tasks: BTreeMap<(FrameworkId, TaskId), TaskView>,
     pub(crate) agents: BTreeMap<AgentId, AgentView>,
     pub(crate) offers: usize,
@@ -37,6 +44,7 @@ impl MasterHost {
             core: None,
             life: 0,
             registry: RegistrySnapshot::empty(pool),
+            states: BTreeMap::new(),
             tasks: BTreeMap::new(),
             agents: BTreeMap::new(),
             offers: 0,
@@ -81,6 +89,9 @@ impl World {
             // A new master cannot know what was acknowledged to the old one.
             framework.confirmed.clear();
         }
+        for service in &mut self.services {
+            service.confirmed.clear();
+        }
     }
 
     pub(crate) fn master_hears(&mut self, event: Event) -> Result<(), String> {
@@ -90,7 +101,43 @@ impl World {
         core.step(now, event, &mut out);
         master_core::check(core)?;
         for command in out {
+            self.nothing_is_said_too_early(&command)?;
             self.master_wants(command);
+        }
+        Ok(())
+    }
+
+    /// Nobody hears of what is not on the disk: a crash at this moment would make a liar of the master.
+    fn nothing_is_said_too_early(&self, command: &Command) -> Result<(), String> {
+        let registry = &self.master.registry;
+        match command {
+            Command::SendFramework { event: SchedulerEvent::Subscribed { framework_id }, .. } => {
+                if !registry.frameworks.contains_key(framework_id) {
+                    return Err(format!("{framework_id} is subscribed and not in the registry"));
+                }
+            }
+            Command::SendAgent { message: ToAgent::Registered { agent_id, .. }, .. } => {
+                if !registry.agents.contains_key(agent_id) {
+                    return Err(format!("{agent_id} is registered and not in the registry"));
+                }
+            }
+            Command::SendAgent { message: ToAgent::SetHoldings { generation, .. }, session } => {
+                let Some(Peer::Agent(agent)) = self.links.get(session).map(|link| link.peer) else { return Ok(()) };
+                let name = &self.agents[agent].name;
+                let written = registry.agents.values().filter(|record| record.name == *name);
+                if written.map(|record| record.holdings_generation).max() < Some(*generation) {
+                    return Err(format!("{name} hears of holdings {generation}, which are not in the registry"));
+                }
+            }
+            Command::SendAgent { message: ToAgent::Launch { framework, pod, .. }, .. } => {
+                let is_service = self.services.iter().any(|service| service.name == framework.name);
+                let stored = self.master.states.get(&framework.id);
+                let mut units = stored.into_iter().flat_map(|state| state.units.values());
+                if is_service && !units.any(|unit| unit.executor_id.as_ref() == Some(&pod.executor_id)) {
+                    return Err(format!("{} is launched, and its framework has not stored so", pod.executor_id));
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -110,7 +157,11 @@ impl World {
             }
             Command::SendAgent { session, message } => self.send_to_agent(session, message),
             Command::CloseFramework { session } | Command::CloseAgent { session } => self.master_closes(session),
-            Command::SendState { .. } | Command::Reply { .. } => {}
+            Command::SendState { session, framework_id } => {
+                let state = self.master.states.get(&framework_id).cloned().unwrap_or_default();
+                self.send_to_framework(session, Said::State(Box::new(state)));
+            }
+            Command::Reply { .. } => {}
             Command::ScheduleAllocation => {
                 if !std::mem::replace(&mut self.master.allocating, true) {
                     let delay = self.rng.between(0, 10);
@@ -168,10 +219,35 @@ impl World {
         if self.master.life != life || self.master.core.is_none() {
             return Ok(());
         }
-        for record in records {
-            self.master.registry.apply(record);
+        let crash = self.crash_at_write("master");
+        if crash != Some(Crash::Before) {
+            for record in records {
+                self.master_writes(record);
+            }
+        }
+        if crash.is_some() {
+            self.master_dies();
+            let outage = self.outage(3000);
+            self.after(outage, Happening::MasterStarts);
+            return Ok(());
         }
         self.master_hears(Event::Persisted { batch })
+    }
+    fn master_writes(&mut self, record: &Record) {
+        self.master.registry.apply(record);
+        match record {
+            Record::State { framework_id, value: Some(value), .. } if value.len() > 1 => {
+                let state = self.master.states.entry(framework_id.clone()).or_default();
+                service_host::apply(&self.services, state, value);
+            }
+            Record::DropState(framework_id) => drop(self.master.states.remove(framework_id)),
+            Record::State { .. }
+            | Record::Agent(_)
+            | Record::Framework(_)
+            | Record::ForgetFramework(_)
+            | Record::Weight { .. }
+            | Record::Privileged(_) => {}
+        }
     }
     pub(crate) fn master_allocates(&mut self, life: u64) -> Result<(), String> {
         if self.master.life != life {

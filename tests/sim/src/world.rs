@@ -2,16 +2,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use master_core::{Event as MasterEvent, Record, SessionId};
-use model::call::SchedulerEvent;
-use model::link::ToAgent;
+use model::call::{Call, SchedulerEvent};
+use model::link::{FromAgent, ToAgent};
 use model::{FrameworkId, Refusal, TaskId, Timestamp};
 
 use crate::agent_host::AgentHost;
 use crate::checks;
 use crate::counts::Counts;
+use crate::faults::Crash;
 use crate::framework_host::FrameworkHost;
 use crate::master_host::MasterHost;
 use crate::rng::Rng;
+use crate::service_host::ServiceHost;
 
 /// Everything.
 #[derive(Debug)]
@@ -24,10 +26,13 @@ pub(crate) struct World {
     pub(crate) master: MasterHost,
     pub(crate) agents: Vec<AgentHost>,
     pub(crate) frameworks: Vec<FrameworkHost>,
+    pub(crate) services: Vec<ServiceHost>,
     pub(crate) links: BTreeMap<SessionId, Link>,
     /// Where every task was started, over the whole run: once, on one agent.
     pub(crate) started: BTreeMap<(FrameworkId, TaskId), (usize, String)>,
     pub(crate) ended_frameworks: BTreeSet<FrameworkId>,
+    /// An agent lost its volumes.
+    pub(crate) data_lost: bool,
     queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
     pub(crate) sessions: u64,
@@ -38,6 +43,7 @@ pub(crate) struct World {
 pub(crate) enum Peer {
     Agent(usize),
     Framework(usize),
+    Service(usize),
 }
 
 /// A connection.
@@ -52,9 +58,10 @@ pub(crate) struct Link {
 }
 
 /// What a scheduler hears.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Said {
     Event(SchedulerEvent),
+    State(Box<framework_core::record::Snapshot>),
     Result { sequence: u64, result: Result<(), Refusal> },
 }
 
@@ -76,9 +83,16 @@ pub(crate) enum Happening {
     AgentHears { agent: usize, life: u64, event: Box<agent_core::Event> },
     AgentDurable { agent: usize, life: u64, batch: u64, writes: Vec<agent_core::Write> },
     TaskStarts { agent: usize, pod: agent_core::PodId, task: TaskId },
+    TaskReady { agent: usize, pod: agent_core::PodId, task: TaskId },
     TaskEnds { agent: usize, pod: agent_core::PodId, task: TaskId, end: agent_core::End, asked: bool },
     FrameworkStarts { framework: usize },
     FrameworkTick { framework: usize, life: u64 },
+    ServiceStarts { service: usize },
+    ServiceDials { service: usize, life: u64 },
+    ServiceTick { service: usize, session: Option<SessionId>, at: u64 },
+    ServiceTarget { service: usize, session: Option<SessionId> },
+    ServiceRendered { service: usize, session: Option<SessionId>, launch: Box<framework_core::Launch> },
+    ServiceAnswered { service: usize, session: Option<SessionId>, key: String, answer: framework_core::Answer },
     Fault,
 }
 
@@ -91,11 +105,12 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let agents = rng.between(1, 4);
-        let frameworks = rng.between(1, 3);
+        let frameworks = rng.between(1, 2);
         let mut world = Self {
             master: MasterHost::new(),
             agents: (0..agents).map(AgentHost::new).collect(),
             frameworks: (0..frameworks).map(FrameworkHost::new).collect(),
+            services: vec![ServiceHost::new(0)],
             rng,
             now: 1_000_000,
             counts: Counts::default(),
@@ -103,6 +118,7 @@ impl World {
             links: BTreeMap::new(),
             started: BTreeMap::new(),
             ended_frameworks: BTreeSet::new(),
+            data_lost: false,
             queue: BTreeMap::new(),
             sequence: 0,
             sessions: 0,
@@ -113,6 +129,9 @@ impl World {
         }
         for framework in 0..world.frameworks.len() {
             world.after(20, Happening::FrameworkStarts { framework });
+        }
+        for service in 0..world.services.len() {
+            world.after(20, Happening::ServiceStarts { service });
         }
         world.after(2000, Happening::Fault);
         world
@@ -125,6 +144,14 @@ impl World {
         self.heal();
         let deadline = self.now + CONVERGENCE_MS;
         self.converge(deadline, checks::is_settled)?;
+        // What was declined all the while is offered again: everybody wants more, and nobody asks for it.
+        for framework in &mut self.frameworks {
+            framework.goal += 1;
+            framework.patient = true;
+        }
+        let deadline = self.now + CONVERGENCE_MS;
+        self.converge(deadline, checks::is_settled)?;
+        self.services_uninstall()?;
         for framework in &mut self.frameworks {
             framework.goal = 0;
         }
@@ -146,8 +173,13 @@ impl World {
     }
 
     fn converge(&mut self, deadline: u64, is_done: impl Fn(&World) -> Result<(), String>) -> Result<(), String> {
+        let mut patience = self.now + 120_000;
         loop {
             self.until(self.now + 1000)?;
+            if self.data_lost && self.now >= patience {
+                patience = deadline;
+                self.services_replace_data()?;
+            }
             match is_done(self) {
                 Ok(()) => return Ok(()),
                 Err(why) if self.now >= deadline => return Err(format!("did not converge: {why}")),
@@ -167,7 +199,12 @@ impl World {
         self.queue.insert((at.max(self.now), self.sequence), happening);
     }
     fn latency(&mut self) -> u64 {
-        if self.faults && self.rng.percent(2) { self.rng.between(100, 3000) } else { self.rng.between(1, 20) }
+        if self.faults && self.rng.percent(2) {
+            self.counts.hit("fault: message delayed");
+            self.rng.between(100, 3000)
+        } else {
+            self.rng.between(1, 20)
+        }
     }
 
     pub(crate) fn connect(&mut self, peer: Peer) -> SessionId {
@@ -183,7 +220,25 @@ impl World {
         let Some(link) = self.links.get_mut(&session).filter(|link| !link.broken) else { return };
         link.to_master = link.to_master.max(at);
         let at = link.to_master;
+        // What may be said twice is: updates and receipts.
+        let may_repeat = match &event {
+            MasterEvent::AgentSaid { message: FromAgent::Update { .. } | FromAgent::Applied { .. }, .. } => true,
+            MasterEvent::FrameworkCalled { call: Some(call), .. } => {
+                matches!(call, Call::Acknowledge { .. } | Call::Kill { .. } | Call::Reconcile { .. })
+            }
+            _ => false,
+        };
+        if may_repeat && self.is_duplicated() {
+            self.at(at, Happening::ToMaster { session, event: event.clone() });
+        }
         self.at(at, Happening::ToMaster { session, event });
+    }
+    fn is_duplicated(&mut self) -> bool {
+        let is = self.faults && self.rng.percent(2);
+        if is {
+            self.counts.hit("fault: message duplicated");
+        }
+        is
     }
     fn slot_to_peer(&mut self, session: SessionId) -> Option<u64> {
         let at = self.now + self.latency();
@@ -194,6 +249,20 @@ impl World {
     pub(crate) fn send_to_agent(&mut self, session: SessionId, message: ToAgent) {
         let epoch = self.master.registry.pool.epoch;
         if let Some(at) = self.slot_to_peer(session) {
+            let may_repeat = match &message {
+                ToAgent::Launch { .. }
+                | ToAgent::Kill { .. }
+                | ToAgent::Acknowledge { .. }
+                | ToAgent::SetHoldings { .. }
+                | ToAgent::Peers(_) => true,
+                ToAgent::Registered { .. }
+                | ToAgent::Refused(_)
+                | ToAgent::Ping { .. }
+                | ToAgent::ShutdownFramework { .. } => false,
+            };
+            if may_repeat && self.is_duplicated() {
+                self.at(at, Happening::ToAgent { session, epoch, message: message.clone() });
+            }
             self.at(at, Happening::ToAgent { session, epoch, message });
         }
     }
@@ -218,11 +287,20 @@ impl World {
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
         match happening {
-            Happening::ToMaster { session, event } => {
-                if self.links.get(&session).is_some_and(|link| !link.broken && link.master_open) {
-                    self.master_hears(event)?;
+            Happening::ToMaster { session, event } => match self.links.get(&session) {
+                Some(link) if !link.broken && link.master_open => {
+                    let crash = self.scheduler_crash(link.peer, &event);
+                    if crash != Some(Crash::Before) {
+                        self.master_hears(event)?;
+                    }
+                    if crash.is_some()
+                        && let Some(Link { peer: Peer::Service(service), .. }) = self.links.get(&session)
+                    {
+                        self.service_restarts(*service);
+                    }
                 }
-            }
+                Some(_) | None => self.counts.hit("fault: message lost"),
+            },
             Happening::ToAgent { session, epoch, message } => {
                 if let Some(Link { peer: Peer::Agent(agent), .. }) = self.open_to_peer(session) {
                     let agent = *agent;
@@ -233,6 +311,9 @@ impl World {
                 if let Some(Link { peer: Peer::Framework(framework), .. }) = self.open_to_peer(session) {
                     let framework = *framework;
                     self.framework_hears(framework, said)?;
+                } else if let Some(Link { peer: Peer::Service(service), .. }) = self.open_to_peer(session) {
+                    let service = *service;
+                    self.service_hears(service, said)?;
                 }
             }
             Happening::MasterNotices { session } => {
@@ -240,7 +321,7 @@ impl World {
                 if std::mem::take(&mut link.master_open) {
                     let event = match link.peer {
                         Peer::Agent(_) => MasterEvent::AgentClosed { session },
-                        Peer::Framework(_) => MasterEvent::FrameworkClosed { session },
+                        Peer::Framework(_) | Peer::Service(_) => MasterEvent::FrameworkClosed { session },
                     };
                     self.master_hears(event)?;
                 }
@@ -254,6 +335,7 @@ impl World {
                     match peer {
                         Peer::Agent(agent) => self.agent_link_down(agent, session)?,
                         Peer::Framework(framework) => self.framework_link_down(framework, session),
+                        Peer::Service(service) => self.service_link_down(service, session),
                     }
                 }
                 self.forget_link(session);
@@ -274,9 +356,20 @@ impl World {
                 self.agent_durable(agent, life, batch, &writes)?
             }
             Happening::TaskStarts { agent, pod, task } => self.task_starts(agent, &pod, &task)?,
+            Happening::TaskReady { agent, pod, task } => self.task_is_ready(agent, &pod, &task)?,
             Happening::TaskEnds { agent, pod, task, end, asked } => self.task_ends(agent, &pod, &task, &end, asked)?,
             Happening::FrameworkStarts { framework } => self.framework_starts(framework),
             Happening::FrameworkTick { framework, life } => self.framework_ticks(framework, life),
+            Happening::ServiceStarts { service } => self.service_starts(service),
+            Happening::ServiceDials { service, life } => self.service_dials(service, life),
+            Happening::ServiceTick { service, session, at } => self.service_ticks(service, session, at)?,
+            Happening::ServiceTarget { service, session } => self.service_target(service, session)?,
+            Happening::ServiceRendered { service, session, launch } => {
+                self.service_rendered(service, session, *launch)?
+            }
+            Happening::ServiceAnswered { service, session, key, answer } => {
+                self.service_answered(service, session, key, answer)?
+            }
             Happening::Fault => self.fault()?,
         }
         Ok(())

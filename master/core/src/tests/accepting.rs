@@ -1,5 +1,6 @@
 //! The serial point.
 use super::*;
+use crate::{OperatorRequest, RequestId};
 
 fn world() -> World {
     let mut world = World::new(Config::default());
@@ -170,4 +171,28 @@ fn privileges_are_granted_to_listed_principals() {
     pod.tasks[0].head.privileged = true;
     let text = world.accept(F, offer_id(1), vec![Operation::Launch(pod)], 5);
     assert_eq!(text, "a1: launch t privileged\nf100: done\n");
+}
+
+#[test]
+fn an_operator_lists_who_is_privileged_and_the_rest_get_an_error_and_their_offer_back() {
+    let mut world = World::new(Config::default());
+    world.framework(F, "f", None, &["r"]);
+    world.agent(1, registration("one", None, amount(4, 1024), vec![]));
+    let asking = |id: &str| {
+        let mut pod = pod(1, &[(id, amount(1, 0))]);
+        pod.tasks[0].head.privileged = true;
+        vec![Operation::Launch(pod)]
+    };
+    let text = world.accept(F, offer_id(1), asking("t"), 0);
+    assert!(text.contains("task t asks for privileges that framework/f does not have"), "{text}");
+    assert!(text.contains("update t Error TaskUnauthorized"), "the task ends: {text}");
+    assert!(!text.contains("a1:"), "the agent hears nothing: {text}");
+    let principals: BTreeSet<String> = ["framework/f".to_owned()].into();
+    let ask = OperatorRequest::SetPrivileged { principals: principals.clone() };
+    assert_eq!(world.step(Event::Asked { request: RequestId(1), ask }), "operator: done\n");
+    assert_eq!(world.registry.privileged, principals, "it outlives the master");
+    let text = world.wait(Span::seconds(1));
+    assert!(text.contains("offers m-1-O2"), "the offer is free again: {text}");
+    let text = world.accept(F, offer_id(2), asking("u"), 5);
+    assert!(text.contains("a1: launch u privileged"), "{text}");
 }
