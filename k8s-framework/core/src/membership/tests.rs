@@ -211,7 +211,8 @@ impl Run {
                 }
                 let name = self.etcd.members[victim].name.clone();
                 let url = self.etcd.members[victim].url.clone();
-                let is_of_member = self.wanted.members.get(&name).is_some_and(|one| one.peer_url.as_ref() == Some(&url));
+                let is_of_member =
+                    self.wanted.members.get(&name).is_some_and(|one| one.peer_url.as_ref() == Some(&url));
                 if is_of_member {
                     self.etcd.members[victim].is_up = false;
                     // It will never return: whoever has this address has another disk.

@@ -28,9 +28,7 @@ pub(super) async fn linearizable_read(url: &str, authority: &str, pair: &Pair, l
     };
     match tokio::time::timeout(limit, read).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => {
-            Err(format!("etcd answers no linearizable read: {}", readiness::unreachable(&chain(&error))))
-        }
+        Ok(Err(error)) => Err(format!("etcd answers no linearizable read: {}", readiness::unreachable(&chain(&error)))),
         Err(_) => Err(format!("etcd answers no linearizable read in {} s: it has no quorum", limit.as_secs_f32())),
     }
 }
