@@ -21,9 +21,10 @@ async fn answering(status: u16, body: Value) -> kube::Client {
     daemon::tls::install_crypto_provider();
     let status = StatusCode::from_u16(status).expect("a status");
     let answer = move || async move {
-        match body {
-            Value::String(text) => (status, text).into_response(),
-            object => (status, Json(object)).into_response(),
+        // A text is a page, everything else an object of the API.
+        match body.as_str() {
+            Some(text) => (status, text.to_owned()).into_response(),
+            None => (status, Json(body)).into_response(),
         }
     };
     let router = axum::Router::new().fallback(get(answer));
