@@ -45,6 +45,9 @@ pub const ACT_DRAIN: &str = "drain";
 /// After it.
 pub const ACT_DELETE_NODE: &str = "delete-node";
 
+/// Persistent disk of an API server, for its audit log.
+const APISERVER_LOG_MIB: u32 = 64;
+
 /// The service of a cluster.
 pub fn service(name: &str, role: &RoleName, options: &Options, nodes: &NodeSet) -> ServiceSpec {
     let count = options.control_plane_count();
@@ -133,6 +136,15 @@ fn control_plane(
     task.ports = vec![any_port(HTTPS)];
     task.kill_grace = Some(Span::seconds(20));
     task.discovery = discovery.map(|name| DiscoverySpec { name: name.to_owned(), external: vec![HTTPS.to_owned()] });
+    if name == APISERVER {
+        // Everything else in the cluster knows the API by its address: what it keeps on its agent binds it there.
+        task.volumes = vec![VolumeSpec {
+            container_path: "/var/log/kubernetes".to_owned(),
+            source: VolumeSource::Persistent { name: "log".to_owned(), size_mib: APISERVER_LOG_MIB },
+            propagation: Propagation::Private,
+            read_only: false,
+        }];
+    }
     pod(name, count, vec![task])
 }
 

@@ -30,6 +30,9 @@ pub const RETRY_MAX: Span = Span::seconds(60);
 /// An instance that stayed ready for so long is trusted again.
 pub const RETRY_FORGET: Span = Span::seconds(120);
 
+/// How long the agent where an instance failed is preferred to all others: offers of freed resources take a second.
+pub const STAY: Span = Span::seconds(10);
+
 /// First wait between two probes (or tries of an action) that said "not yet".
 pub const PROBE_MIN: Span = Span::millis(300);
 /// Longest wait between two probes.

@@ -254,6 +254,17 @@ impl Scheduler {
                     Some((unit.placement.as_ref()?.agent_id.clone(), format!("{other} is there")))
                 });
         }
+        // What failed is started again where it was, with its ports, if that agent offers in time: others may know it by
+        // its address, and its images are there.
+        let stay = unit.retry_at.map(|at| at + limits::STAY);
+        if bound_to.is_none()
+            && let (Some(before), Some(until)) = (&unit.placement, stay)
+            && now < until
+        {
+            bound_to = Some((before.agent_id.clone(), format!("{key} was there a moment ago")));
+            self.wake_by(until);
+        }
+        let unit = &self.units[key];
         let need = Need {
             unit: key.clone(),
             spec: spec.clone(),
