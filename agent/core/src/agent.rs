@@ -11,6 +11,7 @@ use model::{FrameworkId, Refusal, Resources, TaskId, Timestamp, UpdateId};
 use crate::checkpoint::{AgentRecord, Checkpoint, VERSION, Write};
 use crate::command::{Command, Decision};
 use crate::event::Event;
+use crate::mutation::{Mutation, mutated};
 use crate::pod::{DestroyCause, Phase, Pod, PodId, Task};
 use crate::registration::Link;
 use crate::rng::Rng;
@@ -247,6 +248,10 @@ impl Agent {
         if !writes.is_empty() {
             self.batch += 1;
             out.push(Command::Checkpoint { batch: self.batch, writes });
+            if mutated(Mutation::ActsBeforeTheDisk) {
+                effects.into_iter().for_each(|effect| self.release(effect, out));
+                return;
+            }
             self.held.insert(self.batch, effects);
         } else if let Some(mut newest) = self.held.last_entry() {
             // They may depend on what is still being written, and must not overtake it.

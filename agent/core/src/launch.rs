@@ -10,6 +10,7 @@ use crate::agent::Agent;
 use crate::checkpoint::{LaunchRecord, TaskLaunch, VERSION, Write};
 use crate::command::{Command, Decision};
 use crate::limits;
+use crate::mutation::{Mutation, mutated};
 use crate::pod::{Phase, Pod, PodId, Task};
 use crate::updates::News;
 
@@ -72,7 +73,9 @@ impl Agent {
         out: &mut Vec<Command>,
     ) {
         // The same launch again (the master repeats after a reconnect): nothing to do, its updates tell the rest.
-        if let Some(pod) = self.same_launch(&framework.id, &launched) {
+        if let Some(pod) = self.same_launch(&framework.id, &launched)
+            && !mutated(Mutation::LaunchesTwice)
+        {
             Self::note(out, Decision::LaunchRepeated { pod_id: pod.launch.pod_id.clone() });
             return;
         }
@@ -174,7 +177,10 @@ impl Agent {
         let own = || self.pods.values().filter(|pod| pod.launch.framework.id == *framework_id);
         let known: BTreeSet<_> = own().flat_map(|pod| pod.tasks.iter().map(|task| task.id.clone())).collect();
         let before = launched.tasks.len();
-        launched.tasks.retain(|task| !known.contains(&task.head.task_id));
+        launched.tasks.retain(|task| !known.contains(&task.head.task_id) || mutated(Mutation::LaunchesTwice));
+        if mutated(Mutation::LaunchesTwice) {
+            return Ok(());
+        }
         if launched.tasks.len() < before || own().any(|pod| pod.launch.executor_id == launched.executor_id) {
             return Err(Rejected::Reused(launched.executor_id.clone()));
         }

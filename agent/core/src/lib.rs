@@ -20,6 +20,11 @@ mod registration;
 mod rng;
 mod updates;
 
+#[cfg(feature = "mutations")]
+pub mod mutation;
+#[cfg(not(feature = "mutations"))]
+mod mutation;
+
 pub use agent::{Agent, AgentConfig};
 pub use checkpoint::{AgentRecord, Checkpoint, LaunchRecord, ProgressRecord, TaskLaunch, TaskProgress, Write};
 pub use command::{Command, Decision, Network, VolumeKey};

@@ -5,6 +5,7 @@ use model::{AgentId, Span, Timestamp};
 use crate::agent::Agent;
 use crate::command::{Command, Decision, Network};
 use crate::limits;
+use crate::mutation::{Mutation, mutated};
 
 /// Where the link is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +100,7 @@ impl Agent {
             Link::New | Link::Dialling { .. } | Link::Closing { .. } => return,
             Link::Registering { .. } | Link::Registered { .. } => {}
         }
-        if epoch < self.record.epoch_seen {
+        if epoch < self.record.epoch_seen && !mutated(Mutation::ObeysTheDeposed) {
             Self::note(out, Decision::StaleEpoch { epoch, seen: self.record.epoch_seen });
             self.close(out);
             return;

@@ -8,6 +8,7 @@ use crate::agent::Agent;
 use crate::checkpoint::LaunchRecord;
 use crate::command::{Command, Decision};
 use crate::limits;
+use crate::mutation::{Mutation, mutated};
 use crate::pod::{InFlight, PodId};
 
 /// What is new about a task.
@@ -148,6 +149,9 @@ impl Agent {
                 if sent.again <= now {
                     let delay = Span(sent.delay.0.saturating_mul(2).min(limits::UPDATE_RETRY_MAX.0));
                     task.in_flight = Some(InFlight { again: now + delay, delay });
+                    if mutated(Mutation::SendsOnce) {
+                        continue;
+                    }
                     out.push(Command::Send(FromAgent::Update {
                         framework_id: framework_id.clone(),
                         status: head,

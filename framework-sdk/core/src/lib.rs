@@ -24,6 +24,11 @@ pub mod testing;
 mod uninstall;
 pub mod view;
 
+#[cfg(feature = "mutations")]
+pub mod mutation;
+#[cfg(not(feature = "mutations"))]
+mod mutation;
+
 pub use evaluate::Owner;
 pub use event::{Answer, Command, Event, Launch, LaunchOutcome, PodLaunch};
 pub use scheduler::Scheduler;

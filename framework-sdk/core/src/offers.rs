@@ -8,6 +8,7 @@ use model::{AgentId, ExecutorId, Refusal, Resources, TaskId, TaskState, Timestam
 use crate::evaluate::{self, AgentOffer, Fit, LABEL_FRAMEWORK, LABEL_UNIT, Need, Neighbour, Reason, verdict};
 use crate::event::{Command, Launch, PodLaunch};
 use crate::limits;
+use crate::mutation::{Mutation, mutated};
 use crate::record::{Intent, TaskRecord, UnitKey, Write};
 use crate::scheduler::Scheduler;
 use crate::view::Placement;
@@ -157,6 +158,9 @@ impl Scheduler {
                 before: fit.before.clone(),
             });
         }
+        if mutated(Mutation::LaunchesUnwritten) {
+            writes.clear();
+        }
         self.launching.insert(launch, units);
         self.effects.push(Command::Launch(Box::new(Launch { launch, offers, pods, writes, refuse })));
     }
@@ -202,7 +206,7 @@ impl Scheduler {
                 released.push(entry);
             }
         }
-        if released.is_empty() {
+        if released.is_empty() || mutated(Mutation::KeepsReservations) {
             return false;
         }
         let mut operations = Vec::new();

@@ -12,6 +12,7 @@ use crate::backoff;
 use crate::evaluate::{Need, Owner, Reason, Verdict};
 use crate::event::{Command, Event, LaunchOutcome};
 use crate::limits;
+use crate::mutation::{Mutation, mutated};
 use crate::plan::Status;
 use crate::reconcile::Reconciler;
 use crate::record::{DecommissionRecord, Meta, PlanRecord, Snapshot, UnitKey, UnitRecord, Write};
@@ -205,12 +206,17 @@ impl Scheduler {
         self.reconciler.heard(&status.task_id);
         match self.tasks.get(&status.task_id).cloned() {
             Some((key, name)) => self.update_task(now, &key, &name, &status),
-            None if !status.state.is_terminal() && status.state != TaskState::Unknown => {
+            None if !status.state.is_terminal()
+                && status.state != TaskState::Unknown
+                && !mutated(Mutation::SparesStrangers) =>
+            {
                 self.effects.push(Command::Kill { task_id: status.task_id.clone(), agent_id: status.agent_id.clone() });
             }
             None => {}
         }
-        if let (Some(uuid), Some(agent_id)) = (status.uuid, status.agent_id) {
+        if let (Some(uuid), Some(agent_id)) = (status.uuid, status.agent_id)
+            && !mutated(Mutation::NeverAcknowledges)
+        {
             self.effects.push(Command::Acknowledge { agent_id, task_id: status.task_id, uuid });
         }
     }

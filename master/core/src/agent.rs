@@ -5,6 +5,7 @@ use model::{AgentId, ExecutorId, FrameworkId, Quantities, Resources, RoleName, T
 
 use crate::event::SessionId;
 use crate::ledger::Task;
+use crate::mutation::{Mutation, mutated};
 use crate::registry::AgentRecord;
 use crate::view::{AgentStateView, AgentView};
 
@@ -97,7 +98,9 @@ impl Agent {
     }
     pub(crate) fn free(&self) -> Resources {
         let mut free = self.total.clone();
-        take_what_is_there(&mut free, &self.allocated);
+        if !mutated(Mutation::OffersWhatIsUsed) {
+            take_what_is_there(&mut free, &self.allocated);
+        }
         take_what_is_there(&mut free, &self.offered);
         free
     }

@@ -8,6 +8,7 @@ use model::{
 };
 
 use crate::limits;
+use crate::mutation::{Mutation, mutated};
 use crate::view::TaskView;
 
 /// A task.
@@ -56,7 +57,7 @@ impl Task {
     /// Takes a newer status if the transition table allows it; says from which state it came.
     pub(crate) fn advance(&mut self, status: &TaskStatus, now: Timestamp) -> Option<TaskState> {
         let from = self.status.state;
-        if !from.may_become(status.state) {
+        if !from.may_become(status.state) && !mutated(Mutation::AcceptsAnyTransition) {
             return None;
         }
         self.status = TaskStatus { uuid: None, ..status.clone() };

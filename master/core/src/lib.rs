@@ -36,6 +36,11 @@ mod update;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "mutations")]
+pub mod mutation;
+#[cfg(not(feature = "mutations"))]
+mod mutation;
+
 pub use command::Command;
 pub use config::Config;
 pub use decision::{Decision, OfferEnd, Rejected, Withheld};

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::command::Command;
+use crate::mutation::{Mutation, mutated};
 use crate::registry::Record;
 
 /// Commands on their way out.
@@ -31,7 +32,7 @@ impl Outbox {
             self.batch += 1;
             out.push(Command::Persist { batch: self.batch, records: std::mem::take(&mut self.records) });
         }
-        if self.persisted >= self.batch {
+        if self.persisted >= self.batch || mutated(Mutation::SpeaksBeforeTheDisk) {
             out.append(&mut self.staged);
         } else {
             let batch = self.batch;

@@ -17,6 +17,7 @@ use crate::lease::lease;
 use crate::ledger::Task;
 use crate::limits;
 use crate::master::{Master, Session};
+use crate::mutation::{Mutation, mutated};
 use crate::registry::{AgentRecord, Record};
 use crate::timer::Timer;
 
@@ -193,7 +194,7 @@ impl Master {
                 Some((true, state)) if !(state.is_terminal() && running) => {
                     self.merge_known(&key.0, &key.1, &task.latest)
                 }
-                None if alive && !forgotten => self.adopt(id, task),
+                None if alive && !forgotten && !mutated(Mutation::NeverAdopts) => self.adopt(id, task),
                 Some(_) | None => {
                     if running {
                         let mut resources = task.head.resources.clone();

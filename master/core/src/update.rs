@@ -6,6 +6,7 @@ use model::{AgentId, FrameworkId, Reason, Span, TaskId, TaskState, TaskStatus, U
 
 use crate::decision::{Decision, Rejected};
 use crate::master::Master;
+use crate::mutation::{Mutation, mutated};
 
 impl Master {
     pub(crate) fn update(&mut self, agent_id: &AgentId, id: &FrameworkId, mut status: TaskStatus, latest: TaskState) {
@@ -88,7 +89,7 @@ impl Master {
             return Err(Rejected::WrongTaskAgent { task_id: task_id.clone() });
         }
         let Some(head) = task.pending.take_if(|head| head.uuid == Some(uuid)) else { return Ok(()) };
-        task.acknowledged = Some(uuid);
+        task.acknowledged = Some(uuid).filter(|_| !mutated(Mutation::ForgetsReceipts));
         self.acknowledge_to_agent(agent_id, id, task_id, Some(uuid));
         if head.state.is_terminal() {
             self.remove_task(id, task_id);

@@ -5,6 +5,8 @@
 //! `world` moves time and messages; `master_host`, `agent_host` and `service_host` are the shells, `framework_host` the
 //! scheduler that misbehaves; `faults` breaks
 //! things; `strangers` says what nobody should say; `checks` is what must hold after every step and in the end.
+use std::panic::{self, AssertUnwindSafe};
+
 pub mod counts;
 
 mod agent_host;
@@ -26,7 +28,12 @@ pub use counts::Counts;
 /// `Err` says what did not hold, and when.
 pub fn run(seed: u64, counts: &mut Counts) -> Result<(), String> {
     let mut world = world::World::new(seed);
-    let result = world.run();
+    // A core that finds itself wrong panics: that is a finding like any other.
+    let result = panic::catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
+        Err(format!("a core stopped: {words}"))
+    });
     counts.add(&world.counts);
     result.map_err(|what| format!("seed {seed} at {} ms: {what}", world.now))
 }

@@ -1,5 +1,5 @@
 //! The master's shell: a registry that is written late and in order, and a read model made of deltas.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use framework_core::record::Snapshot;
 use master_core::view::{AgentView, TaskView};
@@ -24,6 +24,8 @@ pub(crate) struct MasterHost {
     pub(crate) tasks: BTreeMap<(FrameworkId, TaskId), TaskView>,
     pub(crate) agents: BTreeMap<AgentId, AgentView>,
     pub(crate) offers: usize,
+    /// Tasks that this master called ended.
+    said_ended: BTreeSet<(FrameworkId, TaskId)>,
     disk_until: u64,
     /// The disk is slow until then.
     pub(crate) stalled_until: u64,
@@ -48,6 +50,7 @@ impl MasterHost {
             tasks: BTreeMap::new(),
             agents: BTreeMap::new(),
             offers: 0,
+            said_ended: BTreeSet::new(),
             disk_until: 0,
             stalled_until: 0,
             allocating: false,
@@ -74,6 +77,7 @@ impl World {
         host.core = Some(Master::new(config, host.registry.clone(), seed, model::Timestamp(self.now)));
         (host.allocating, host.timer, host.offers) = (false, None, 0);
         host.tasks.clear();
+        host.said_ended.clear();
         host.agents.clear();
         self.master_hears(Event::Tick)
     }
@@ -129,6 +133,14 @@ impl World {
                     return Err(format!("{name} hears of holdings {generation}, which are not in the registry"));
                 }
             }
+            // 9: what runs is taken over, not killed.
+            Command::Decided(Decision::UnwantedTask { framework_id, task_id, .. }) => {
+                let alive = registry.frameworks.get(framework_id).is_some_and(|framework| !framework.torn_down);
+                let key = (framework_id.clone(), task_id.clone());
+                if alive && !self.ended_frameworks.contains(framework_id) && !self.master.said_ended.contains(&key) {
+                    return Err(format!("{task_id} of {framework_id} is killed, and nobody said that it ended"));
+                }
+            }
             Command::SendAgent { message: ToAgent::Launch { framework, pod, .. }, .. } => {
                 let is_service = self.services.iter().any(|service| service.name == framework.name);
                 let stored = self.master.states.get(&framework.id);
@@ -175,7 +187,12 @@ impl World {
             Command::Changed(delta) => self.master_shows(delta),
             Command::Decided(decision) => match decision {
                 Decision::Rejected { reason, .. } => self.counts.rejected(&reason),
-                Decision::TaskBecame { from, to, .. } => self.counts.row(from, to),
+                Decision::TaskBecame { framework_id, task_id, from, to, .. } => {
+                    self.counts.row(from, to);
+                    if to.is_terminal() {
+                        self.master.said_ended.insert((framework_id, task_id));
+                    }
+                }
                 Decision::FrameworkTornDown { framework_id, cause } => {
                     self.counts.hit(format!("teardown: {cause:?}"));
                     self.ended_frameworks.insert(framework_id);

@@ -508,9 +508,13 @@ impl World {
         Ok(())
     }
 
+    /// Asks until it is stored: a session may end before its master has heard.
     pub(crate) fn services_uninstall(&mut self) -> Result<(), String> {
         for service in 0..self.services.len() {
-            self.service_does(service, Scheduler::uninstall)?;
+            let core = self.services[service].core.as_ref();
+            if core.is_some_and(|core| !core.snapshot().meta.uninstalling) {
+                self.service_does(service, Scheduler::uninstall)?;
+            }
         }
         Ok(())
     }

@@ -31,6 +31,8 @@ pub(crate) struct World {
     /// Where every task was started, over the whole run: once, on one agent.
     pub(crate) started: BTreeMap<(FrameworkId, TaskId), (usize, String)>,
     pub(crate) ended_frameworks: BTreeSet<FrameworkId>,
+    /// Everybody is to be removed.
+    is_leaving: bool,
     /// An agent lost its volumes.
     pub(crate) data_lost: bool,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -118,6 +120,7 @@ impl World {
             links: BTreeMap::new(),
             started: BTreeMap::new(),
             ended_frameworks: BTreeSet::new(),
+            is_leaving: false,
             data_lost: false,
             queue: BTreeMap::new(),
             sequence: 0,
@@ -151,7 +154,7 @@ impl World {
         }
         let deadline = self.now + CONVERGENCE_MS;
         self.converge(deadline, checks::is_settled)?;
-        self.services_uninstall()?;
+        self.is_leaving = true;
         for framework in &mut self.frameworks {
             framework.goal = 0;
         }
@@ -179,6 +182,9 @@ impl World {
             if self.data_lost && self.now >= patience {
                 patience = deadline;
                 self.services_replace_data()?;
+            }
+            if self.is_leaving {
+                self.services_uninstall()?;
             }
             match is_done(self) {
                 Ok(()) => return Ok(()),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use model::{AgentId, FrameworkId, Resources, RoleName, Timestamp};
 
 use crate::limits;
+use crate::mutation::{Mutation, mutated};
 
 type Key = (FrameworkId, RoleName, AgentId);
 
@@ -42,13 +43,18 @@ impl Filters {
             return None;
         }
         let filters = self.of.get(&(framework_id.clone(), role.clone(), agent_id.clone()))?;
-        filters.iter().filter(|f| f.until > now && f.refused.contains(offered)).map(|f| f.until).max()
+        filters
+            .iter()
+            .filter(|f| f.until > now || mutated(Mutation::FiltersForever))
+            .filter(|f| f.refused.contains(offered))
+            .map(|f| f.until)
+            .max()
     }
     /// Drops what has ended; whether there was any.
     pub(crate) fn expire(&mut self, key: &Key, now: Timestamp) -> bool {
         let Some(filters) = self.of.get_mut(key) else { return false };
         let before = filters.len();
-        filters.retain(|filter| filter.until > now);
+        filters.retain(|filter| filter.until > now || mutated(Mutation::FiltersForever));
         let ended = filters.len() < before;
         if filters.is_empty() {
             self.of.remove(key);
