@@ -79,6 +79,11 @@ pub(crate) fn build(workspace: &Workspace, cache: &Cache, only: &[String]) -> Re
     Ok(images)
 }
 
+/// The directory with the compiled programs of Kubernetes.
+pub(crate) fn programs(cache: &Cache) -> Result<PathBuf> {
+    components::Components::get(cache).map(components::Components::into_directory)
+}
+
 /// One line per image: its reference in a pool and the directory of its layout.
 pub(crate) fn print(images: &[Image]) -> Result<()> {
     let mut out = std::io::stdout().lock();

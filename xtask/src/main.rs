@@ -2,9 +2,11 @@
 //! is decided elsewhere. Progress goes to stderr, results that may be piped go to stdout.
 
 mod apt;
+mod bench;
 mod demo;
 mod images;
 mod interrupt;
+mod mezzo;
 mod paths;
 mod setup;
 mod test;
@@ -34,11 +36,16 @@ enum Command {
         /// Do not look for missing Debian packages first
         #[arg(long)]
         skip_setup: bool,
+        /// Take our own programs from the target directory as they are there
+        #[arg(long)]
+        as_built: bool,
     },
     /// Bring up a local pool and install a cluster of two nodes from the catalog
     Demo(demo::Options),
     /// Everything the project checks: format, lints, unit, simulated and real-process tests
     Test(test::Options),
+    /// Measure how long a cluster takes to be installed, and to grow, on a pool of its own
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -60,16 +67,20 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Setup => setup::run(),
-        Command::Images { only, skip_setup } => {
+        Command::Images { only, skip_setup, as_built } => {
             if !skip_setup {
                 setup::run()?;
             }
             let workspace = paths::Workspace::find()?;
+            if as_built {
+                workspace.take_as_built();
+            }
             let cache = paths::Cache::open()?;
             let built = images::build(&workspace, &cache, &only)?;
             images::print(&built)
         }
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
     }
 }

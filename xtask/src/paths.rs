@@ -3,6 +3,7 @@
 //! The cache is `$MEZZO_CACHE`, else `$XDG_CACHE_HOME/mezzo`, else `/var/cache/mezzo`. It only saves time: everything in
 //! it can be deleted at any moment and is made again.
 
+use std::cell::Cell;
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ use crate::tool::Tool;
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     pub(crate) target: PathBuf,
+    /// Whether its programs are as they should be.
+    is_built: Cell<bool>,
 }
 
 impl Workspace {
@@ -23,7 +26,7 @@ impl Workspace {
         let field = |name: &str| {
             metadata[name].as_str().map(PathBuf::from).ok_or_else(|| anyhow!("cargo metadata has no {name}"))
         };
-        Ok(Self { root: field("workspace_root")?, target: field("target_directory")? })
+        Ok(Self { root: field("workspace_root")?, target: field("target_directory")?, is_built: Cell::new(false) })
     }
 
     /// A program of ours, as `cargo build` leaves it.
@@ -31,13 +34,19 @@ impl Workspace {
         self.target.join("debug").join(name)
     }
 
-    /// Builds the programs of `packages`.
-    pub(crate) fn build(&self, packages: &[&str]) -> Result<()> {
-        let mut cargo = Tool::cargo().arg("build").arg("--bins").directory(&self.root);
-        for package in packages {
-            cargo = cargo.args(["--package", package]);
+    /// Builds the programs of all packages, once. Never those of some: cargo chooses the features of a library by the packages
+    /// it builds together, and would compile most libraries anew for every other choice.
+    pub(crate) fn build(&self) -> Result<()> {
+        if !self.is_built.get() {
+            Tool::cargo().args(["build", "--workspace", "--bins"]).directory(&self.root).run()?;
+            self.take_as_built();
         }
-        cargo.run()
+        Ok(())
+    }
+
+    /// The programs are taken as they are.
+    pub(crate) fn take_as_built(&self) {
+        self.is_built.set(true);
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let cargo = || Tool::cargo().directory(&workspace.root);
     report.time("format", || cargo().args(["fmt", "--all", "--check"]).run())?;
     report.time("build", || cargo().args(["build", "--workspace", "--all-targets"]).run())?;
+    workspace.take_as_built();
     report
         .time("lints", || cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]).run())?;
     if !options.quick {

@@ -3,16 +3,22 @@
 //!
 //! These tests need root, and run one at a time: a pool uses the machine's network and cgroups.
 
+pub mod host;
 pub mod kubectl;
 pub mod machine;
+pub mod memory;
+pub mod peer_image;
 pub mod pool;
 pub mod program;
+pub mod seed;
 pub mod tasks;
 pub mod wait;
 
+pub use host::Hosts;
 pub use kubectl::Kubectl;
 pub use machine::Machine;
 pub use pool::Pool;
-pub use program::{Output, Program};
+pub use program::{Output, Program, Running};
+pub use seed::Seed;
 pub use tasks::Task;
 pub use wait::{eventually, until};

@@ -16,6 +16,18 @@ use crate::wait::until;
 /// So much of a process's arguments is looked at and told.
 const LINE: usize = 300;
 
+/// Settings of the whole machine that a pool or what runs on it would like to be different.
+const SETTINGS: [&str; 8] = [
+    "net/ipv4/ip_forward",
+    "net/bridge/bridge-nf-call-iptables",
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+];
+
 /// Things that are there now, each with its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
@@ -44,7 +56,7 @@ impl Machine {
         list("route", Program::new("ip").args(["route", "show", "table", "all"]).run()?);
         list("mount", mounts()?);
         list("filter", without_counters(&Program::new("nft").args(["list", "ruleset"]).run()?));
-        for setting in ["net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables"] {
+        for setting in SETTINGS {
             if let Ok(value) = fs::read_to_string(Path::new("/proc/sys").join(setting)) {
                 list("setting", format!("{setting} = {}", value.trim()));
             }
@@ -122,7 +134,7 @@ fn mounts() -> Result<String> {
 }
 
 /// `counter packets 7 bytes 420` becomes `counter`.
-fn without_counters(text: &str) -> String {
+pub(crate) fn without_counters(text: &str) -> String {
     let mut kept = String::new();
     for line in text.lines() {
         let mut words = line.split_whitespace().peekable();

@@ -19,7 +19,7 @@ use crate::wait::{eventually, until};
 pub const NAME: &str = "e2e";
 
 /// A network of its own, so that a pool that a developer has running is not in the way.
-const SUBNET: &str = "10.85.0.0/24";
+pub(crate) const SUBNET: &str = "10.85.0.0/24";
 
 /// Programs that packages run on agents.
 const ARTIFACTS: [&str; 2] = ["mezzo-kubernetes", "mezzo-hello"];
@@ -93,10 +93,9 @@ impl Pool {
     /// If one cannot be built or uploaded.
     pub fn upload(&self, names: &[&str]) -> Result<()> {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("find the workspace")?;
-        // Built before the tests began, so this only says where they are; if not, it takes as long as it takes.
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let images = Program::new(cargo)
-            .args(["xtask", "images"])
+        // Made before the tests began, so this only says where they are; if not, it takes as long as it takes.
+        let images = Program::new(self.programs.join("xtask"))
+            .args(["images", "--as-built"])
             .args(names)
             .directory(workspace)
             .within(Duration::from_secs(15 * 60))
@@ -116,13 +115,30 @@ impl Pool {
     /// # Errors
     /// If it is not built or cannot be uploaded.
     pub fn upload_program(&self, artifact: &str) -> Result<()> {
-        // Debug information is most of the file.
-        let stripped = self.directory.path().join(artifact);
-        Program::new("strip").args(["--strip-debug", "-o"]).args([&stripped, &self.programs.join(artifact)]).run()?;
+        let stripped = self.stripped(artifact)?;
         self.mezzo(&["artifact", "push", artifact]).args([&stripped]).run().map(drop)
     }
 
-    /// All tasks that have not ended, or all there are.
+    /// A program of this workspace without debug information, which is most of the file.
+    ///
+    /// # Errors
+    /// If it is not built.
+    pub fn stripped(&self, name: &str) -> Result<PathBuf> {
+        let stripped = self.directory.path().join(name);
+        Program::new("strip").args(["--strip-debug", "-o"]).args([&stripped, &self.programs.join(name)]).run()?;
+        Ok(stripped)
+    }
+
+    /// The tasks of every framework that have not ended, or all there are.
+    ///
+    /// # Errors
+    /// If the master does not answer.
+    pub fn all_tasks(&self, all: bool) -> Result<Vec<Task>> {
+        let arguments: &[&str] = if all { &["task", "list", "--all"] } else { &["task", "list"] };
+        Ok(list(&self.json(arguments)?, "tasks").iter().map(Task::read).collect())
+    }
+
+    /// A framework's tasks that have not ended, or all there are.
     ///
     /// # Errors
     /// If the master does not answer.
@@ -152,11 +168,38 @@ impl Pool {
     /// If the process table cannot be read.
     pub fn processes(&self, words: &[&str]) -> Result<Vec<Pid>> {
         let place = self.place().display().to_string();
+        let mark = format!("MEZZO_LOCAL_POOL={place}");
         let mut found = Vec::new();
         for (pid, arguments) in crate::machine::processes()? {
-            let matches = arguments.windows(words.len()).any(|window| window == words);
-            if matches && arguments.iter().any(|argument| argument.contains(&place)) {
+            if !arguments.windows(words.len()).any(|window| window == words) {
+                continue;
+            }
+            // Not every one is told the pool's directory; all inherit it. The process may have ended since.
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let is_marked = || environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes());
+            if arguments.iter().any(|argument| argument.contains(&place)) || is_marked() {
                 found.push(pid);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The processes of `program`, begun with `arguments`, in the containers of this pool's tasks.
+    ///
+    /// # Errors
+    /// If the process table cannot be read.
+    pub fn processes_in_tasks(&self, program: &str, arguments: &[&str]) -> Result<Vec<Pid>> {
+        let mark = format!("/mezzo/{NAME}-");
+        let mut found = Vec::new();
+        for (pid, words) in crate::machine::processes()? {
+            let (own, rest) = words.split_first().context("read the name of a process")?;
+            let is_named = Path::new(own).file_name().is_some_and(|name| name == program);
+            if is_named
+                && rest.iter().zip(arguments).filter(|(word, wanted)| word == *wanted).count() == arguments.len()
+            {
+                // It may have ended since.
+                let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+                found.extend(groups.contains(&mark).then_some(pid));
             }
         }
         Ok(found)
@@ -167,22 +210,53 @@ impl Pool {
     /// # Errors
     /// If the process table cannot be read.
     pub fn processes_of(&self, task: &Task) -> Result<Vec<Pid>> {
+        if task.pod_id.is_empty() { Ok(Vec::new()) } else { self.processes_in_pod(&task.pod_id) }
+    }
+
+    /// The processes in the containers of a pod, its executor left out.
+    ///
+    /// # Errors
+    /// If the process table cannot be read.
+    pub fn processes_in_pod(&self, pod_id: &str) -> Result<Vec<Pid>> {
         let mut found = Vec::new();
         for (pid, _) in crate::machine::processes()? {
             // It may have ended since.
             let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-            // `<hierarchy>:/mezzo/<agent>/<pod>/<container>`, the pod perhaps with its framework's number before it.
+            // `<hierarchy>:/mezzo/<agent>/<pod>/<container>`, the pod perhaps with its number before it.
             let is_in_pod = |line: &str| {
-                let mut parts = line.rsplit('/');
-                let container = parts.next().is_some_and(|container| !container.is_empty());
-                container
-                    && parts.next().is_some_and(|pod| pod == task.pod_id || pod.ends_with(&format!("-{}", task.pod_id)))
+                let mut parts = line.split('/').skip(1);
+                let is_ours =
+                    parts.next() == Some("mezzo") && parts.next().is_some_and(|agent| agent.starts_with(NAME));
+                let pod = parts.next().unwrap_or_default();
+                let container = parts.next().unwrap_or("executor");
+                is_ours && container != "executor" && (pod == pod_id || pod.ends_with(&format!("-{pod_id}")))
             };
-            if !task.pod_id.is_empty() && groups.lines().any(is_in_pod) {
+            if groups.lines().any(is_in_pod) {
                 found.push(pid);
             }
         }
         Ok(found)
+    }
+
+    /// The pod that an executor is the parent of.
+    ///
+    /// # Errors
+    /// If the process table cannot be read.
+    pub fn pod_of_executor(&self, executor: Pid) -> Result<Option<String>> {
+        let processes = crate::machine::processes()?;
+        let arguments = processes.into_iter().find(|(pid, _)| *pid == executor).map(|(_, arguments)| arguments);
+        let directory = arguments.and_then(|words| words.into_iter().skip_while(|word| word != "--dir").nth(1));
+        let name = directory.and_then(|path| Some(Path::new(&path).file_name()?.to_string_lossy().into_owned()));
+        Ok(name)
+    }
+
+    /// Where a plan stands, in capital letters.
+    ///
+    /// # Errors
+    /// If there is no such plan.
+    pub fn plan_status(&self, framework: &str, plan: &str) -> Result<String> {
+        let plan = self.json(&["plan", "show", framework, plan])?;
+        Ok(plan["status"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Waits until a framework is gone, with its tasks, reservations and volumes.
@@ -267,9 +341,9 @@ pub fn list<'a>(message: &'a Value, field: &str) -> &'a [Value] {
 fn programs() -> Result<PathBuf> {
     let own = std::env::current_exe().context("find this program")?;
     let directory = own.ancestors().nth(2).context("find the directory of programs")?.to_path_buf();
-    for program in ["mezzo"].iter().chain(&ARTIFACTS) {
+    for program in ["mezzo", "xtask"].iter().chain(&ARTIFACTS) {
         if !directory.join(program).is_file() {
-            bail!("{program} is not built; first: cargo build --workspace --bins");
+            bail!("{program} is not built; first: cargo build --workspace");
         }
     }
     Ok(directory)

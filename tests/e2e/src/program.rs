@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -85,12 +85,11 @@ impl Program {
                 // It may have ended just now.
                 let _ = child.kill();
                 child.wait().with_context(|| format!("wait for `{line}`"))?;
-                let said = stderr.join().unwrap_or_default();
+                let said = stderr.join();
                 return Err(error.context(format!("it said: {said}")));
             }
         };
-        let output =
-            Output { status, stdout: stdout.join().unwrap_or_default(), stderr: stderr.join().unwrap_or_default() };
+        let output = Output { status, stdout: stdout.join(), stderr: stderr.join() };
         if !output.stderr.is_empty() {
             eprintln!("{}", output.stderr.trim_end());
         }
@@ -110,12 +109,66 @@ impl Program {
         Ok(output.stdout)
     }
 
+    /// Starts it and leaves it running.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(mut self) -> Result<Running> {
+        let line = self.line();
+        eprintln!("+ {line} &");
+        let mut child = self
+            .command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("run `{line}`"))?;
+        let stdout = collect(child.stdout.take());
+        let stderr = collect(child.stderr.take());
+        Ok(Running { child, stdout, stderr })
+    }
+
     fn line(&self) -> String {
         std::iter::once(self.command.get_program())
             .chain(self.command.get_args())
             .map(|word| word.to_string_lossy().into_owned())
             .collect::<Vec<_>>()
             .join(" ")
+    }
+}
+
+/// A program that runs until the value is dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    stdout: Collected,
+    stderr: Collected,
+}
+
+impl Running {
+    /// What it wrote to standard output so far.
+    pub fn said(&self) -> String {
+        self.stdout.so_far()
+    }
+
+    /// Whether it has not ended.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn is_alive(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait().context("look at a program")?.is_none())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let complaints = self.stderr.so_far();
+        if !complaints.is_empty() {
+            eprintln!("{}", complaints.trim_end());
+        }
     }
 }
 
@@ -139,16 +192,21 @@ fn collect<R: Read + Send + 'static>(pipe: Option<R>) -> Collected {
     Collected { text, thread }
 }
 
+#[derive(Debug)]
 struct Collected {
     text: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl Collected {
-    fn join(self) -> Option<String> {
+    fn join(self) -> String {
         // What the child wrote is in the pipe when it has ended; a daemon it left behind may hold the pipe for ever.
         let _ = crate::wait::until("the end of the output", Duration::from_secs(2), || Ok(self.thread.is_finished()));
-        let bytes = self.text.lock().ok()?.clone();
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+        self.so_far()
+    }
+
+    fn so_far(&self) -> String {
+        let text = self.text.lock().map(|text| text.clone()).unwrap_or_default();
+        String::from_utf8_lossy(&text).into_owned()
     }
 }

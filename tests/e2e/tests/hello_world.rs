@@ -77,9 +77,7 @@ fn killing_the_master_changes_nothing_for_tasks(pool: &Pool, tasks: &[Task]) -> 
     until("the agents are back", SOON, || Ok(connected_agents(pool)? == 3))?;
     let now = replicas(pool)?;
     ensure!(ids(&now) == ids(tasks), "tasks changed: {tasks:?} became {now:?}");
-    until("the plan is complete", SOON, || {
-        Ok(pool.mezzo(&["plan", "show", "web", "deploy"]).run()?.contains("COMPLETE"))
-    })
+    until("the plan is complete", SOON, || Ok(pool.plan_status("web", "deploy")? == "COMPLETE"))
 }
 
 /// A task's process dies: it serves again, and the other tasks stay what they were.

@@ -33,6 +33,10 @@ impl Components {
         Ok(Self { directory })
     }
 
+    pub(super) fn into_directory(self) -> PathBuf {
+        self.directory
+    }
+
     pub(super) fn program(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }

@@ -116,7 +116,7 @@ fn archives(kitchen: &Kitchen<'_>) -> Result<Layer> {
 }
 
 fn own_program(kitchen: &Kitchen<'_>) -> Result<Layer> {
-    kitchen.workspace.build(&["k8s-framework"])?;
+    kitchen.workspace.build()?;
     let scratch = kitchen.cache.scratch()?;
     let stripped = scratch.path().join(OWN_PROGRAM);
     Tool::new("strip")
