@@ -41,6 +41,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             cargo().args(["test", "--workspace", "--lib", "--bins", "--tests"]).args(left_out).run()
         })?,
     }
+    report.time("deliberate mistakes", || {
+        let features = ["test", "--package", "sim", "--features", "mutations", "--test", "mutations"];
+        cargo().args(features).run()
+    })?;
     report.time("documentation tests", || cargo().args(["test", "--workspace", "--doc"]).run())?;
     report.print();
     Ok(())

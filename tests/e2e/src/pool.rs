@@ -97,6 +97,7 @@ impl Pool {
         let images = Program::new(self.programs.join("xtask"))
             .args(["images", "--as-built"])
             .args(names)
+            .env("CARGO_TARGET_DIR", self.programs.parent().context("find the target directory")?)
             .directory(workspace)
             .within(Duration::from_secs(15 * 60))
             .run()?;

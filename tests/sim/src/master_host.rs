@@ -115,15 +115,15 @@ impl World {
     fn nothing_is_said_too_early(&self, command: &Command) -> Result<(), String> {
         let registry = &self.master.registry;
         match command {
-            Command::SendFramework { event: SchedulerEvent::Subscribed { framework_id }, .. } => {
-                if !registry.frameworks.contains_key(framework_id) {
-                    return Err(format!("{framework_id} is subscribed and not in the registry"));
-                }
+            Command::SendFramework { event: SchedulerEvent::Subscribed { framework_id }, .. }
+                if !registry.frameworks.contains_key(framework_id) =>
+            {
+                return Err(format!("{framework_id} is subscribed and not in the registry"));
             }
-            Command::SendAgent { message: ToAgent::Registered { agent_id, .. }, .. } => {
-                if !registry.agents.contains_key(agent_id) {
-                    return Err(format!("{agent_id} is registered and not in the registry"));
-                }
+            Command::SendAgent { message: ToAgent::Registered { agent_id, .. }, .. }
+                if !registry.agents.contains_key(agent_id) =>
+            {
+                return Err(format!("{agent_id} is registered and not in the registry"));
             }
             Command::SendAgent { message: ToAgent::SetHoldings { generation, .. }, session } => {
                 let Some(Peer::Agent(agent)) = self.links.get(session).map(|link| link.peer) else { return Ok(()) };
