@@ -1,6 +1,7 @@
 //! Running a program to its end, within a time, with all it said.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,6 +15,7 @@ use crate::wait::eventually;
 #[derive(Debug)]
 pub struct Program {
     command: Command,
+    input: Option<File>,
     within: Duration,
 }
 
@@ -31,7 +33,7 @@ pub struct Output {
 impl Program {
     /// A program that must end within 60 seconds, unless told otherwise.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
-        Self { command: Command::new(program), within: Duration::from_secs(60) }
+        Self { command: Command::new(program), input: None, within: Duration::from_secs(60) }
     }
 
     /// Adds arguments.
@@ -55,6 +57,15 @@ impl Program {
         self
     }
 
+    /// Gives it a file to read.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn input(mut self, path: &Path) -> Result<Self> {
+        self.input = Some(File::open(path).with_context(|| format!("open {}", path.display()))?);
+        Ok(self)
+    }
+
     /// How long it may take.
     #[must_use]
     pub fn within(mut self, within: Duration) -> Self {
@@ -71,7 +82,7 @@ impl Program {
         eprintln!("+ {line}");
         let mut child = self
             .command
-            .stdin(Stdio::null())
+            .stdin(self.input.take().map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

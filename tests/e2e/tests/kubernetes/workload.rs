@@ -80,7 +80,7 @@ spec:
   backoffLimit: 5
   template:
     spec:
-      restartPolicy: Never
+      restartPolicy: OnFailure
       containers:
       - {name: fetch, image: e2e-peer:1, args: [get, web.default.svc.cluster.local, "80"]}
 "#;
