@@ -24,11 +24,11 @@ const STEP: Duration = Duration::from_millis(150);
 const PATIENCE: Duration = Duration::from_secs(4);
 
 pub(super) async fn probe(shared: &Shared, request: &ProbeRequest, view: &ServiceView) -> Progress {
-    let began = Instant::now();
+    let deadline = Instant::now() + PATIENCE;
     loop {
         match once(shared, request, view).await {
             Ok(()) => return Progress::Done,
-            Err(words) if request.attempt <= 1 || began.elapsed() > PATIENCE => return Progress::NotYet(words),
+            Err(words) if request.attempt <= 1 || Instant::now() > deadline => return Progress::NotYet(words),
             Err(_) => tokio::time::sleep(STEP).await,
         }
     }

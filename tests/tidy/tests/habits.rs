@@ -82,7 +82,7 @@ fn every_error_code_has_a_page() {
     assert!(stale.is_empty(), "a page in docs/errors for a code that nothing says: {stale:?}");
 }
 
-/// String literals of three capital letters and four digits.
+/// String literals of three capitals (or digits after the first) and four digits.
 fn codes_in(code: &str) -> Vec<String> {
     code.split('"')
         .skip(1)
@@ -90,7 +90,8 @@ fn codes_in(code: &str) -> Vec<String> {
         .filter(|literal| {
             literal.len() == 7
                 && literal.is_ascii()
-                && literal[..3].chars().all(|c| c.is_ascii_uppercase())
+                && literal.starts_with(|c: char| c.is_ascii_uppercase())
+                && literal[..3].chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
                 && literal[3..].chars().all(|c| c.is_ascii_digit())
         })
         .map(str::to_owned)

@@ -48,7 +48,7 @@ fn a_cluster_is_installed_used_scaled_and_uninstalled() -> Result<()> {
 }
 
 /// Into every node that is there, through a session in it: nothing else brings an image where no registry can be reached.
-fn load_the_image_of_the_pods(pool: &Pool) -> Result<()> {
+pub(crate) fn load_the_image_of_the_pods(pool: &Pool) -> Result<()> {
     let program = pool.stripped("e2e-peer")?;
     let archive = pool.scratch().join("e2e-peer.tar");
     peer_image::write(&program, &archive)?;
