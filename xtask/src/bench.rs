@@ -39,7 +39,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let images = mezzo::build(&workspace, &cache)?;
     let scratch = cache.scratch()?;
     let directory = scratch.path().join("pool");
-    let mezzo = Mezzo::at(&workspace, MASTER, &scratch.path().join("identity"));
+    let mezzo = Mezzo::at(&workspace, MASTER).with_identity(&scratch.path().join("identity"));
     let place = directory.display().to_string();
     mezzo.command(&["up", "--detach", "--dir", &place, "--name", POOL, "--subnet", SUBNET, "--agents", "3"]).run()?;
     let measured = mezzo

@@ -14,6 +14,9 @@ use crate::paths::{Cache, Workspace};
 use crate::setup;
 
 const CLUSTER: &str = "demo";
+
+/// Where the pool that `mezzo up` makes by itself is reached. Loopback leads there too, unless another pool has it.
+const MASTER: &str = "10.84.0.1:5050";
 const NODES: usize = 2;
 
 #[derive(clap::Args)]
@@ -32,7 +35,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let workspace = Workspace::find()?;
     let cache = Cache::open()?;
     let images = mezzo::build(&workspace, &cache)?;
-    let mezzo = Mezzo::of(&workspace);
+    let mezzo = Mezzo::at(&workspace, MASTER);
     if pool_is_running(&mezzo)? {
         bail!("a local pool is running already\ntake it down first: {} down", mezzo.program.display());
     }
@@ -92,7 +95,7 @@ fn tell_what_is_next(workspace: &Workspace, kubeconfig: &Path, took: Duration) {
     let programs = workspace.target.join("debug");
     eprintln!(
         "\nThe cluster {CLUSTER} has {NODES} Ready nodes, {} s after the start. It keeps running. Next:\n\n  \
-         export PATH={}:$PATH KUBECONFIG={}\n  \
+         export PATH={}:$PATH KUBECONFIG={} MEZZO_MASTER={MASTER}\n  \
          kubectl get nodes --output wide\n  \
          kubectl create deployment web --image busybox:1 --replicas 6 -- httpd -f -p 8080\n  \
          mezzo plan show {CLUSTER} deploy\n  \

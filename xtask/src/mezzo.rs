@@ -23,15 +23,15 @@ pub(crate) struct Mezzo {
 }
 
 impl Mezzo {
-    /// As the operator whom `mezzo` takes by itself.
-    pub(crate) fn of(workspace: &Workspace) -> Self {
-        Self { program: workspace.program("mezzo"), environment: Vec::new() }
+    /// As the operator whom `mezzo` takes by itself, of the pool at `master`.
+    pub(crate) fn at(workspace: &Workspace, master: &str) -> Self {
+        Self { program: workspace.program("mezzo"), environment: vec![("MEZZO_MASTER", master.into())] }
     }
 
-    /// As the operator of the pool at `master` whose identity is in a directory.
-    pub(crate) fn at(workspace: &Workspace, master: &str, identity: &Path) -> Self {
-        let environment = vec![("MEZZO_MASTER", master.into()), ("MEZZO_IDENTITY", identity.to_owned())];
-        Self { program: workspace.program("mezzo"), environment }
+    /// As the operator whose identity is in a directory.
+    pub(crate) fn with_identity(mut self, directory: &Path) -> Self {
+        self.environment.push(("MEZZO_IDENTITY", directory.to_owned()));
+        self
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Tool {
