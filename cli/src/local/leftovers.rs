@@ -1,6 +1,8 @@
 //! What there is of a local pool on this machine, found by looking: processes, namespaces, links, mounts, cgroups. What
 //! is removed and what is reported as left over come from the same look.
 use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +35,11 @@ impl Leftovers {
     pub(super) fn is_empty(&self) -> bool {
         self.lines().is_empty()
     }
+    /// The directory of another pool of the same name, one of whose processes is among what was found.
+    pub(super) fn other_pool(&self, layout: &Layout) -> Option<PathBuf> {
+        let dirs = self.processes.iter().filter_map(|(id, _)| marked_by(id.pid));
+        dirs.map(PathBuf::from).find(|dir| *dir != layout.dir)
+    }
     /// How much of what, as in `2 processes, 1 links`.
     pub(super) fn summary(&self) -> String {
         let counted = [
@@ -64,7 +71,7 @@ fn processes(layout: &Layout) -> Vec<(ProcessId, String)> {
     let namespaces: BTreeSet<u64> =
         layout_netns(layout).iter().filter_map(|path| path.metadata().ok()).map(|meta| meta.ino()).collect();
     let in_cgroups: BTreeSet<i32> = cgroups(layout).iter().flat_map(|path| members(path)).collect();
-    let mark = format!("{MARK}={}", layout.dir.display());
+    let mark = layout.dir.as_os_str();
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
@@ -73,10 +80,7 @@ fn processes(layout: &Layout) -> Vec<(ProcessId, String)> {
         }
         let proc = entry.path();
         let in_namespace = proc.join("ns/net").metadata().is_ok_and(|meta| namespaces.contains(&meta.ino()));
-        let is_marked = || {
-            let environment = std::fs::read(proc.join("environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
-        };
+        let is_marked = || marked_by(pid).is_some_and(|dir| dir == mark);
         // A dead process that nobody has waited for yet holds nothing.
         if (in_cgroups.contains(&pid) || in_namespace || is_marked())
             && let Some(id) = ProcessId::of(pid)
@@ -92,6 +96,14 @@ fn processes(layout: &Layout) -> Vec<(ProcessId, String)> {
         }
     }
     found
+}
+
+/// The directory of the pool that a process was started by.
+fn marked_by(pid: i32) -> Option<OsString> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let mut variables = environment.split(|byte| *byte == 0);
+    let value = variables.find_map(|variable| variable.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="))?;
+    Some(OsStr::from_bytes(value).to_owned())
 }
 
 fn is_zombie(pid: i32) -> bool {

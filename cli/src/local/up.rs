@@ -36,7 +36,7 @@ pub(crate) async fn run(arguments: &Up, global: &Global) -> Result<()> {
         let _ = nix::unistd::setsid();
     }
     let Some(_lock) = Lock::take(&layout.dir)? else { return Err(already_up(&layout)) };
-    let layout = check(layout)?;
+    let layout = check(layout).await?;
     let result = Box::pin(supervise(arguments, global, &layout)).await;
     output::note("taking the pool down");
     let cleaned = clean(&layout).await;
@@ -83,13 +83,23 @@ fn already_up(layout: &Layout) -> Failure {
     Failure::new(format!("the pool in {} is up already", layout.dir.display()), "", next)
 }
 
-/// Nothing of the pool may be there, and nothing of the machine in the way. Then it is written down.
-fn check(layout: Layout) -> Result<Layout> {
+/// Nothing of the pool may run, and nothing of the machine be in the way. Then it is written down.
+async fn check(layout: Layout) -> Result<Layout> {
     let left = Leftovers::find(&layout)?;
-    if !left.is_empty() {
+    if let Some(dir) = left.other_pool(&layout) {
+        let what = format!("there is another pool called '{}' on this machine", layout.name);
+        let next = format!("choose another --name, or take that one down with: mezzo down --dir {}", dir.display());
+        return Err(Failure::new(what, format!("its directory is {}", dir.display()), next));
+    }
+    if !left.processes.is_empty() {
         let why = format!("its supervisor is gone, but there are still {}", left.summary());
         let next = format!("take it down first, its state is kept: mezzo down --dir {}", layout.dir.display());
         return Err(Failure::new("a part of the pool is still up", why, next));
+    }
+    if !left.is_empty() {
+        // Whoever made it was killed, and so was everything that used it.
+        output::note(&format!("an earlier pool called '{}' was not taken down", layout.name));
+        Box::pin(clean(&layout)).await?;
     }
     network::check_free(&layout)?;
     let is_new = !layout.master_dir().join("registry.redb").exists();
@@ -231,7 +241,7 @@ async fn detach(arguments: &Up, global: &Global, layout: &Layout) -> Result<()> 
         Some(lock) => drop(lock),
         None => return Err(already_up(layout)),
     }
-    let layout = check(layout.clone())?;
+    let layout = check(layout.clone()).await?;
     let log_path = layout.log("supervisor");
     let mut child = start_supervisor(arguments, &layout, &log_path)?;
     let pool = async {

@@ -21,6 +21,10 @@ pub const NAME: &str = "e2e";
 /// A network of its own, so that a pool that a developer has running is not in the way.
 pub(crate) const SUBNET: &str = "10.85.0.0/24";
 
+/// Where pools have their directories, and how these are called.
+const PARENT: &str = "/var/tmp";
+const PREFIX: &str = "mezzo-e2e-";
+
 /// Programs that packages run on agents.
 const ARTIFACTS: [&str; 2] = ["mezzo-kubernetes", "mezzo-hello"];
 
@@ -47,11 +51,11 @@ impl Pool {
         let lock_path = std::env::temp_dir().join("mezzo-e2e.lock");
         let lock = File::create(&lock_path).with_context(|| format!("open {}", lock_path.display()))?;
         lock.lock().with_context(|| format!("lock {}", lock_path.display()))?;
-        let directory = tempfile::Builder::new()
-            .prefix("mezzo-e2e-")
-            .tempdir_in("/var/tmp")
-            .context("create a directory for the pool")?;
-        let mut pool = Self { directory, programs: programs()?, test, master: String::new(), is_up: true, _lock: lock };
+        let programs = programs()?;
+        take_down_earlier(&programs)?;
+        let directory =
+            tempfile::Builder::new().prefix(PREFIX).tempdir_in(PARENT).context("create a directory for the pool")?;
+        let mut pool = Self { directory, programs, test, master: String::new(), is_up: true, _lock: lock };
         let agents = agents.to_string();
         let place = pool.place().display().to_string();
         pool.mezzo(&["up", "--detach", "--dir", &place, "--name", NAME, "--subnet", SUBNET, "--agents", &agents])
@@ -251,6 +255,16 @@ impl Pool {
         Ok(name)
     }
 
+    /// Whether every plan of a framework is complete: that of its deployment, of recovery, of what leaves.
+    ///
+    /// # Errors
+    /// If the framework does not answer.
+    pub fn is_every_plan_complete(&self, framework: &str) -> Result<bool> {
+        let answer = self.json(&["plan", "show", framework])?;
+        let plans = list(&answer, "plans");
+        Ok(!plans.is_empty() && plans.iter().all(|plan| plan["status"] == "COMPLETE"))
+    }
+
     /// Where a plan stands, in capital letters.
     ///
     /// # Errors
@@ -331,6 +345,23 @@ impl Drop for Pool {
             eprintln!("the pool is not down: {error:#}");
         }
     }
+}
+
+/// Takes down what a test left that was killed before it could: whoever holds the lock is alone.
+fn take_down_earlier(programs: &Path) -> Result<()> {
+    for entry in fs::read_dir(PARENT).with_context(|| format!("list {PARENT}"))? {
+        let entry = entry.with_context(|| format!("list {PARENT}"))?;
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            let path = entry.path();
+            Program::new(programs.join("mezzo"))
+                .args(["down", "--purge", "--yes", "--dir"])
+                .args([&path.join("pool")])
+                .within(Duration::from_secs(120))
+                .run()?;
+            fs::remove_dir_all(&path).with_context(|| format!("delete {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// A list in a message; an empty one is not printed.
