@@ -32,7 +32,9 @@ impl Agent {
         let Some(pod) = self.pods.get_mut(pod_id) else { return };
         match pod.phase {
             Phase::Starting | Phase::Attaching => pod.become_phase(Phase::Attached),
-            Phase::Preparing | Phase::Attached | Phase::Destroying(_) | Phase::Ended(_) => return,
+            // A new connection: what was on its way on the old one is lost, and said again.
+            Phase::Attached => {}
+            Phase::Preparing | Phase::Destroying(_) | Phase::Ended(_) => return,
         }
         let seen = pod.seen;
         if seen > 0 {

@@ -33,7 +33,8 @@ pub enum Event {
         /// Absent: all is there.
         failure: Option<String>,
     },
-    /// Answer to `Start` and `Attach`: the executor listens to us.
+    /// Answer to `Start` and `Attach`, and again whenever the connection was made anew: the executor listens to us. Its
+    /// reports come after this, in order, the ones we have not seen first.
     ExecutorAttached {
         /// Which pod.
         pod_id: PodId,

@@ -313,6 +313,20 @@ fn a_lost_executor_fails_its_tasks_only_when_nothing_of_them_is_left() {
 }
 
 #[test]
+fn what_was_on_its_way_to_an_executor_is_said_again_on_the_next_connection() {
+    let mut rig = Rig::registered();
+    rig.launch("e", &[("a", 1)]);
+    rig.run(&pod_id(), &["a"]);
+    let kill = ToAgent::Kill { framework_id: framework().id, task_id: TaskId::new("a").expect("valid"), grace: None };
+    rig.hear(kill);
+    let first: Vec<_> = rig.take().into_iter().filter(|command| matches!(command, Command::Kill { .. })).collect();
+    assert_eq!(first.len(), 1);
+    rig.step(Event::ExecutorAttached { pod_id: pod_id() });
+    let again = rig.take();
+    assert_eq!(again, [vec![Command::ReportSeen { pod_id: pod_id(), number: 1 }], first].concat());
+}
+
+#[test]
 fn a_shut_down_framework_is_killed_and_said_once() {
     let mut rig = Rig::registered();
     rig.launch("e", &[("a", 1)]);

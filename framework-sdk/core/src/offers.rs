@@ -248,7 +248,9 @@ impl Scheduler {
     pub(crate) fn advance_offers_wanted(&mut self) {
         let keys: BTreeSet<UnitKey> = self.needs.iter().map(|need| need.unit.clone()).collect();
         let wants = !keys.is_empty() || !self.meta.releases.is_empty();
-        let has_news = !keys.is_subset(&self.needs_announced);
+        // What is to be given back may have been declined, an hour long, by the unit that held it then.
+        let has_news =
+            !keys.is_subset(&self.needs_announced) || !self.meta.releases.is_subset(&self.releases_announced);
         if wants && (self.wants_offers != Some(true) || has_news) {
             self.effects.push(Command::Revive);
         } else if !wants && self.wants_offers != Some(false) {
@@ -256,6 +258,7 @@ impl Scheduler {
         }
         self.wants_offers = Some(wants);
         self.needs_announced = keys;
+        self.releases_announced.clone_from(&self.meta.releases);
         self.obstacles.retain(|key, _| self.needs_announced.contains(key));
     }
 

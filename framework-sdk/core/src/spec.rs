@@ -10,8 +10,8 @@ pub use check::{CheckKind, CheckSpec, PortRef};
 pub use plan::{PhaseSpec, PhaseWork, PlanSpec, Strategy};
 pub use pod::{DecommissionSpec, InstanceName, InvalidInstanceName, PlacementRule, PodSpec};
 pub use task::{
-    ArtifactSpec, DiscoverySpec, Goal, PortKind, PortSpec, Propagation, RestartPolicy, Root, TaskSpec, VolumeSource,
-    VolumeSpec,
+    ArtifactSpec, DiscoverySpec, Goal, PortKind, PortSpec, Propagation, RestartPolicy, Root, TaskSpec, VipSpec,
+    VolumeSource, VolumeSpec,
 };
 pub use validate::SpecError;
 

@@ -349,3 +349,25 @@ fn a_scheduler_killed_at_any_moment_goes_on_where_it_was() {
         assert_eq!(world.running().len(), 3, "moment {moment}");
     }
 }
+
+#[test]
+fn what_is_given_up_is_asked_for_although_something_else_is_waited_for() {
+    let mut spec = service(vec![with_data(pod("db", 2, 500))]);
+    spec.uninstall_after_kill = vec!["farewell".to_owned()];
+    let mut world = World::new(spec).agent("a1", 4000, 4096).agent("a2", 4000, 4096);
+    deploy(&mut world);
+    // From now on offers are waited for: a1 is to give back what db-0 kept there.
+    world.set_unreachable("a1", true);
+    world
+        .ask(|core, now, out| core.restart_pod(now, &InstanceName::new("db", 0), true, out))
+        .expect("there is such a pod");
+    deploy(&mut world);
+    world.held_hooks.insert("farewell".to_owned());
+    world.ask(|core, now, out| core.uninstall(now, out));
+    // What a2 keeps is offered, and declined: it is not given up before the farewell.
+    world.run(30);
+    world.held_hooks.clear();
+    world.run_until("what a2 held is given back", 100, |world| {
+        world.history.iter().any(|line| line.starts_with("release ") && line.contains("@a2"))
+    });
+}

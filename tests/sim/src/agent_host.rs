@@ -31,10 +31,13 @@ pub(crate) struct Executor {
     framework_id: FrameworkId,
     pub(crate) tasks: BTreeMap<TaskId, bool>,
     names: BTreeMap<TaskId, String>,
+    /// What the agent has not said it has seen.
     reports: Vec<Report>,
     next_report: u64,
-    /// The incarnation of the agent that listens.
+    /// The incarnation of the agent that is connected.
     attached: Option<u64>,
+    /// Counts its connections: what was on the way on an earlier one is lost.
+    connection: u64,
 }
 
 impl AgentHost {
@@ -139,6 +142,7 @@ impl World {
 
     pub(crate) fn agent_wants(&mut self, agent: usize, command: Command) -> Result<(), String> {
         self.nothing_is_done_too_early(agent, &command)?;
+        self.tell(|| format!("  agent-{agent} wants {command:?}"));
         let life = self.agents[agent].life;
         match command {
             Command::Connect { after } => {
@@ -168,11 +172,11 @@ impl World {
                 self.tell_agent_later(agent, 5, high, Event::Prepared { pod_id: launch.pod_id.clone(), failure });
             }
             Command::Start { pod_id } => self.start_executor(agent, pod_id)?,
-            Command::Attach { pod_id } => self.attach(agent, pod_id),
+            Command::Attach { pod_id } => self.connect_executor(agent, pod_id),
             Command::Kill { pod_id, task_id, .. } => {
-                let delay = self.rng.between(5, 500);
-                let end = End::Signal(15);
-                self.after(delay, Happening::TaskEnds { agent, pod: pod_id, task: task_id, end, asked: true });
+                let connection = self.agents[agent].executors.get(&pod_id).map_or(0, |executor| executor.connection);
+                let delay = self.rng.between(1, 5);
+                self.after(delay, Happening::KillArrives { agent, pod: pod_id, task: task_id, connection });
             }
             Command::ReportSeen { pod_id, number } => {
                 if let Some(executor) = self.agents[agent].executors.get_mut(&pod_id) {
@@ -230,9 +234,9 @@ impl World {
         let tasks = launch.tasks.iter().map(|task| (task.head.task_id.clone(), true)).collect();
         let names = launch.tasks.iter().map(|task| (task.head.task_id.clone(), task.head.name.clone())).collect();
         let executor =
-            Executor { framework_id, tasks, names, reports: Vec::new(), next_report: 1, attached: Some(host.life) };
+            Executor { framework_id, tasks, names, reports: Vec::new(), next_report: 1, attached: None, connection: 0 };
         host.executors.insert(pod_id.clone(), executor);
-        self.tell_agent_later(agent, 1, 50, Event::ExecutorAttached { pod_id: pod_id.clone() });
+        self.connect_executor(agent, pod_id.clone());
         for task in launch.tasks {
             let delay = self.rng.between(60, 400);
             self.after(delay, Happening::TaskStarts { agent, pod: pod_id.clone(), task: task.head.task_id });
@@ -240,21 +244,48 @@ impl World {
         Ok(())
     }
 
-    fn attach(&mut self, agent: usize, pod_id: PodId) {
-        let life = self.agents[agent].life;
-        let Some(executor) = self.agents[agent].executors.get_mut(&pod_id) else {
-            let why = "no executor".to_owned();
-            self.tell_agent_later(agent, 1, 50, Event::ExecutorGone { pod_id, why });
-            return;
+    fn connect_executor(&mut self, agent: usize, pod: PodId) {
+        let (delay, life) = (self.rng.between(1, 50), self.agents[agent].life);
+        self.after(delay, Happening::ExecutorConnects { agent, life, pod });
+    }
+
+    /// The agent has connected to an executor and hears, in order, what it has not seen yet; or finds it dead.
+    pub(crate) fn executor_connects(&mut self, agent: usize, life: u64, pod_id: PodId) -> Result<(), String> {
+        let host = &mut self.agents[agent];
+        if host.life != life {
+            return Ok(());
+        }
+        let Some(executor) = host.executors.get_mut(&pod_id) else {
+            return self.agent_hears(agent, Event::ExecutorGone { pod_id, why: "no executor".to_owned() });
         };
         executor.attached = Some(life);
+        executor.connection += 1;
         let reports = executor.reports.clone();
-        let at = self.now + self.rng.between(1, 50);
-        let event = Box::new(Event::ExecutorAttached { pod_id: pod_id.clone() });
-        self.at(at, Happening::AgentHears { agent, life, event });
+        self.agent_hears(agent, Event::ExecutorAttached { pod_id: pod_id.clone() })?;
         for report in reports {
-            let event = Box::new(Event::Report { pod_id: pod_id.clone(), report });
-            self.at(at, Happening::AgentHears { agent, life, event });
+            self.agent_hears(agent, Event::Report { pod_id: pod_id.clone(), report })?;
+        }
+        Ok(())
+    }
+
+    /// The connection between an agent and an executor breaks; the agent makes another.
+    pub(crate) fn executor_link_breaks(&mut self, agent: usize, pod_id: PodId) {
+        let host = &mut self.agents[agent];
+        let life = host.life;
+        let Some(executor) = host.executors.get_mut(&pod_id).filter(|executor| executor.attached == Some(life)) else {
+            return;
+        };
+        executor.attached = None;
+        executor.connection += 1;
+        self.counts.hit("fault: executor link break");
+        self.connect_executor(agent, pod_id);
+    }
+
+    pub(crate) fn kill_arrives(&mut self, agent: usize, pod: PodId, task: TaskId, connection: u64) {
+        let there = self.agents[agent].executors.get(&pod).is_some_and(|executor| executor.connection == connection);
+        if there {
+            let delay = self.rng.between(5, 500);
+            self.after(delay, Happening::TaskEnds { agent, pod, task, end: End::Signal(15), asked: true });
         }
     }
 

@@ -18,6 +18,7 @@ pub const FAULTS: &[&str] = &[
     "agent state lost",
     "framework crash",
     "executor crash",
+    "executor link break",
     "stalled disk",
     "duplicate acknowledgement",
     "duplicate accept",

@@ -118,7 +118,10 @@ impl World {
             8 | 9 => {
                 let agent = self.rng.index(self.agents.len());
                 let pods: Vec<_> = self.agents[agent].executors.keys().cloned().collect();
-                if !pods.is_empty() {
+                if !pods.is_empty() && self.rng.percent(40) {
+                    let pod = pods[self.rng.index(pods.len())].clone();
+                    self.executor_link_breaks(agent, pod);
+                } else if !pods.is_empty() {
                     self.counts.hit("fault: executor crash");
                     let pod = pods[self.rng.index(pods.len())].clone();
                     self.executor_dies(agent, pod)?;

@@ -264,7 +264,12 @@ impl World {
                 }
             }
             Said::Event(SchedulerEvent::Update(status)) => self.news(framework, status)?,
-            Said::Event(SchedulerEvent::Rescind(_) | SchedulerEvent::Failure { .. }) => {}
+            Said::Event(
+                SchedulerEvent::Rescind(_)
+                | SchedulerEvent::InverseOffers(_)
+                | SchedulerEvent::RescindInverseOffer(_)
+                | SchedulerEvent::Failure { .. },
+            ) => {}
             Said::Event(SchedulerEvent::Error(_)) => self.frameworks[framework].subscribed = false,
             Said::State(_) => {}
             Said::Result { sequence, result } => {

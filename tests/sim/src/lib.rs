@@ -22,6 +22,7 @@ mod rng;
 mod service_host;
 mod service_spec;
 mod strangers;
+mod tell;
 mod world;
 
 pub use counts::Counts;
@@ -31,7 +32,16 @@ pub use counts::Counts;
 /// # Errors
 /// `Err` says what did not hold, and when.
 pub fn run(seed: u64, counts: &mut Counts) -> Result<(), String> {
+    run_and_tell(seed, counts, Vec::new())
+}
+
+/// Runs one seed, and prints every event and command with one of these words in it.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_and_tell(seed: u64, counts: &mut Counts, words: Vec<String>) -> Result<(), String> {
     let mut world = world::World::new(seed);
+    world.told = words;
     // A core that finds itself wrong panics: that is a finding like any other.
     let result = panic::catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().map(String::as_str);

@@ -1,5 +1,6 @@
 //! `sim --seed N --seeds K`: runs K seeds from N on, prints what happened, and ends with an error if anything did not hold
-//! or something that has to occur did not.
+//! or something that has to occur did not. `--tell WORD[,WORD...]` prints what happens along the way, as far as it has one of
+//! these words in it.
 #![allow(clippy::print_stdout)]
 
 use std::process::ExitCode;
@@ -11,10 +12,13 @@ fn main() -> ExitCode {
         at.and_then(|at| arguments.get(at + 1)).and_then(|value| value.parse().ok()).unwrap_or(default)
     };
     let (first, count) = (number("--seed", 0), number("--seeds", 200));
+    let at = arguments.iter().position(|argument| argument == "--tell");
+    let told = at.and_then(|at| arguments.get(at + 1)).map_or("", String::as_str);
+    let told: Vec<String> = told.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
     let mut counts = sim::Counts::default();
     let mut broken = 0;
     for seed in first..first + count {
-        if let Err(what) = sim::run(seed, &mut counts) {
+        if let Err(what) = sim::run_and_tell(seed, &mut counts, told.clone()) {
             println!("{what}\n  reproduce with: cargo run -p sim -- --seed {seed} --seeds 1");
             broken += 1;
         }

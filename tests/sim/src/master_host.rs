@@ -106,6 +106,7 @@ impl World {
         master_core::check(core)?;
         for command in out {
             self.nothing_is_said_too_early(&command)?;
+            self.tell(|| format!("  master wants {command:?}"));
             self.master_wants(command);
         }
         Ok(())

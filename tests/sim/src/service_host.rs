@@ -249,6 +249,10 @@ impl World {
             Said::Event(event) => match event {
                 SchedulerEvent::Offers(offers) => self.service_steps(service, Event::Offers(offers))?,
                 SchedulerEvent::Rescind(offer) => self.service_steps(service, Event::Rescind(offer))?,
+                SchedulerEvent::InverseOffers(offers) => self.service_steps(service, Event::InverseOffers(offers))?,
+                SchedulerEvent::RescindInverseOffer(offer) => {
+                    self.service_steps(service, Event::RescindInverseOffer(offer))?;
+                }
                 SchedulerEvent::Update(status) => {
                     self.service_news(service, &status)?;
                     self.service_steps(service, Event::Update(status))?;
@@ -344,6 +348,7 @@ impl World {
         let mut out = Vec::new();
         what(core, now, &mut out);
         for command in out {
+            self.tell(|| format!("  service-{service} wants {command:?}"));
             self.service_wants(service, command);
         }
         let host = &mut self.services[service];

@@ -114,6 +114,11 @@ impl World {
             OperatorRequest::Teardown { framework: "nobody".to_owned() },
             OperatorRequest::SetWeight { role, weight_milli: 0 },
             OperatorRequest::MarkAgentGone { agent: "nobody".to_owned() },
+            OperatorRequest::DrainAgent {
+                agent: "nobody".to_owned(),
+                max_grace: Span::seconds(365 * 24 * 3600),
+                mark_gone: false,
+            },
         ] {
             self.master_hears(Event::Asked { request: RequestId(1), ask })?;
         }

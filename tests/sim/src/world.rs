@@ -38,6 +38,8 @@ pub(crate) struct World {
     queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
     pub(crate) sessions: u64,
+    /// What is told of while it happens: lines with one of these words in them.
+    pub(crate) told: Vec<String>,
 }
 
 /// The far end of a link to the master.
@@ -84,6 +86,8 @@ pub(crate) enum Happening {
     AgentTick { agent: usize, life: u64 },
     AgentHears { agent: usize, life: u64, event: Box<agent_core::Event> },
     AgentDurable { agent: usize, life: u64, batch: u64, writes: Vec<agent_core::Write> },
+    ExecutorConnects { agent: usize, life: u64, pod: agent_core::PodId },
+    KillArrives { agent: usize, pod: agent_core::PodId, task: TaskId, connection: u64 },
     TaskStarts { agent: usize, pod: agent_core::PodId, task: TaskId },
     TaskReady { agent: usize, pod: agent_core::PodId, task: TaskId },
     TaskEnds { agent: usize, pod: agent_core::PodId, task: TaskId, end: agent_core::End, asked: bool },
@@ -125,6 +129,7 @@ impl World {
             queue: BTreeMap::new(),
             sequence: 0,
             sessions: 0,
+            told: Vec::new(),
         };
         world.after(0, Happening::MasterStarts);
         for agent in 0..world.agents.len() {
@@ -292,6 +297,7 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
+        self.tell(|| format!("{happening:?}"));
         match happening {
             Happening::ToMaster { session, event } => match self.links.get(&session) {
                 Some(link) if !link.broken && link.master_open => {
@@ -354,13 +360,15 @@ impl World {
             Happening::AgentDials { agent, life } => self.agent_dials(agent, life)?,
             Happening::AgentTick { agent, life } => self.agent_ticks(agent, life)?,
             Happening::AgentHears { agent, life, event } => {
-                if self.agents[agent].life == life && self.is_from_the_living(agent, &event) {
+                if self.agents[agent].life == life {
                     self.agent_hears(agent, *event)?;
                 }
             }
             Happening::AgentDurable { agent, life, batch, writes } => {
                 self.agent_durable(agent, life, batch, &writes)?
             }
+            Happening::ExecutorConnects { agent, life, pod } => self.executor_connects(agent, life, pod)?,
+            Happening::KillArrives { agent, pod, task, connection } => self.kill_arrives(agent, pod, task, connection),
             Happening::TaskStarts { agent, pod, task } => self.task_starts(agent, &pod, &task)?,
             Happening::TaskReady { agent, pod, task } => self.task_is_ready(agent, &pod, &task)?,
             Happening::TaskEnds { agent, pod, task, end, asked } => self.task_ends(agent, &pod, &task, &end, asked)?,
@@ -379,14 +387,6 @@ impl World {
             Happening::Fault => self.fault()?,
         }
         Ok(())
-    }
-
-    /// An executor that has died meanwhile says nothing more.
-    fn is_from_the_living(&self, agent: usize, event: &agent_core::Event) -> bool {
-        if let agent_core::Event::ExecutorAttached { pod_id } | agent_core::Event::Report { pod_id, .. } = event {
-            return self.agents[agent].executors.contains_key(pod_id);
-        }
-        true
     }
 
     fn open_to_peer(&self, session: SessionId) -> Option<&Link> {

@@ -191,6 +191,19 @@ pub struct DiscoverySpec {
     pub name: String,
     /// Names of the ports that the gateway passes TLS through to.
     pub external: Vec<String>,
+    /// The virtual address behind which the external port is, together with those of other tasks of the framework that
+    /// name the same one. There must be one external port then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vip: Option<VipSpec>,
+}
+
+/// A port of a virtual address. Every agent leads connections to it to one of the tasks that run and are ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VipSpec {
+    /// Unique in the framework; a virtual address may have several ports.
+    pub name: String,
+    /// The port on the virtual address.
+    pub port: u16,
 }
 
 impl TaskSpec {

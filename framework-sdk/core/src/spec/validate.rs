@@ -3,7 +3,9 @@ use std::collections::BTreeSet;
 
 use model::Refusal;
 
-use super::{CheckKind, CheckSpec, PhaseWork, PlacementRule, PodSpec, PortKind, PortRef, ServiceSpec, VolumeSource};
+use super::{
+    CheckKind, CheckSpec, PhaseWork, PlacementRule, PodSpec, PortKind, PortRef, ServiceSpec, VipSpec, VolumeSource,
+};
 use crate::limits;
 
 /// Why a specification cannot be a target.
@@ -182,7 +184,22 @@ fn validate_pod(field: &str, pod: &PodSpec) -> Result<(), SpecError> {
             if let Some(port) = discovery.external.iter().find(|port| !task.ports.iter().any(|p| p.name == **port)) {
                 return fail(format!("{field}.discovery.external"), format!("the task has no port '{port}'"));
             }
+            if let Some(vip) = &discovery.vip {
+                validate_vip(&format!("{field}.discovery"), vip, discovery.external.len())?;
+            }
         }
+    }
+    Ok(())
+}
+
+fn validate_vip(field: &str, vip: &VipSpec, external: usize) -> Result<(), SpecError> {
+    name(&format!("{field}.vip.name"), &vip.name)?;
+    if vip.port == 0 {
+        return fail(format!("{field}.vip.port"), "must be 1 to 65535");
+    }
+    if external != 1 {
+        let problem = format!("{external} ports are external, behind a virtual address there is one");
+        return fail(format!("{field}.external"), problem);
     }
     Ok(())
 }
