@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// nodes as its argument, and prints a line that ends in `nodes Ready <seconds> s`
     #[arg(long, value_name = "SCRIPT")]
     beside: Option<PathBuf>,
+    /// Clusters with three of every component of the control plane, on a pool of four agents
+    #[arg(long)]
+    ha: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -41,10 +44,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let directory = scratch.path().join("pool");
     let mezzo = Mezzo::at(&workspace, MASTER).with_identity(&scratch.path().join("identity"));
     let place = directory.display().to_string();
-    mezzo.command(&["up", "--detach", "--dir", &place, "--name", POOL, "--subnet", SUBNET, "--agents", "3"]).run()?;
+    let agents = if options.ha { "4" } else { "3" };
+    mezzo.command(&["up", "--detach", "--dir", &place, "--name", POOL, "--subnet", SUBNET, "--agents", agents]).run()?;
     let measured = mezzo
         .upload(&workspace, &cache, &images)
-        .and_then(|()| measure(&mezzo, &scratch.path().join("kubeconfig"), options.runs));
+        .and_then(|()| measure(&mezzo, &scratch.path().join("kubeconfig"), options));
     let down = mezzo.command(&["down", "--dir", &place, "--purge", "--yes"]).uninterrupted().run();
     let mut times = measured?;
     down?;
@@ -63,13 +67,14 @@ struct Times {
     beside: Option<Duration>,
 }
 
-fn measure(mezzo: &Mezzo, kubeconfig: &Path, runs: usize) -> Result<Times> {
+fn measure(mezzo: &Mezzo, kubeconfig: &Path, options: &Options) -> Result<Times> {
     let mut times = Times { first: Duration::ZERO, again: Vec::new(), grown: Vec::new(), beside: None };
-    for run in 0..=runs {
+    for run in 0..=options.runs {
         let begun = Instant::now();
         mezzo
             .command(&["catalog", "install", "kubernetes", "--name", CLUSTER])
             .args(["--set".to_owned(), format!("node_count={NODES}")])
+            .args(["--set".to_owned(), format!("high_availability={}", options.ha)])
             .run()?;
         fs::write(kubeconfig, mezzo.command(&["kubernetes", "kubeconfig", CLUSTER]).quiet().output()?)
             .with_context(|| format!("write {}", kubeconfig.display()))?;

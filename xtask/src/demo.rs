@@ -1,5 +1,6 @@
-//! `cargo xtask demo`: from a clean checkout to a cluster of two nodes that kubectl talks to, on this machine. Whatever goes wrong
-//! before the end, or Ctrl-C, takes the pool down again; at the end it is left running.
+//! `cargo xtask demo`: from a clean checkout to a cluster of two nodes that kubectl talks to, on this machine; with `--ha`, to one
+//! whose control plane survives the loss of any host. Whatever goes wrong before the end, or Ctrl-C, takes the pool down again;
+//! at the end it is left running.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,9 +25,18 @@ pub(crate) struct Options {
     /// Leave the pool as it is when something fails, to look at it
     #[arg(long)]
     keep: bool,
-    /// How many agents the local pool has
-    #[arg(long, default_value_t = 3)]
-    agents: u32,
+    /// How many agents the local pool has: 3, or 4 with --ha
+    #[arg(long)]
+    agents: Option<u32>,
+    /// Three of every component of the control plane, on three agents; the fourth takes over from any of them
+    #[arg(long)]
+    ha: bool,
+}
+
+impl Options {
+    fn agents(&self) -> u32 {
+        self.agents.unwrap_or(if self.ha { 4 } else { 3 })
+    }
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -64,12 +74,14 @@ fn install(
     images: &[Image],
     options: &Options,
 ) -> Result<PathBuf> {
-    mezzo.command(&["up", "--detach", "--agents", &options.agents.to_string()]).run()?;
+    mezzo.command(&["up", "--detach", "--agents", &options.agents().to_string()]).run()?;
     mezzo.upload(workspace, cache, images)?;
     mezzo
         .command(&["catalog", "install", "kubernetes", "--name", CLUSTER])
         .arg("--set")
         .arg(format!("node_count={NODES}"))
+        .arg("--set")
+        .arg(format!("high_availability={}", options.ha))
         .run()?;
     let text = mezzo.command(&["kubernetes", "kubeconfig", CLUSTER]).output()?;
     let kubeconfig = workspace.target.join(format!("{CLUSTER}.kubeconfig"));
