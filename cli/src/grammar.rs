@@ -253,9 +253,30 @@ pub(crate) enum Agent {
     /// Run an agent in the foreground
     Run(Box<AgentRun>),
     /// List agents
-    List,
+    List {
+        /// List reservations and volumes on agents that are away instead
+        #[arg(long)]
+        orphans: bool,
+    },
     /// Show one agent
     Show {
+        /// Name or id
+        agent: String,
+    },
+    /// Offer nothing of an agent any more; what runs there runs on
+    Deactivate {
+        /// Name or id
+        agent: String,
+    },
+    /// Offer an agent again; calls an unfinished drain off
+    Reactivate {
+        /// Name or id
+        agent: String,
+    },
+    /// Empty an agent: its frameworks move what they run there, and what is left at the end is killed
+    Drain(Drain),
+    /// Declare an agent gone for good: its tasks, reservations and volumes are given up
+    Gone {
         /// Name or id
         agent: String,
     },
@@ -265,6 +286,21 @@ pub(crate) enum Agent {
         #[arg(long, value_name = "AGENT")]
         agent: Option<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Drain {
+    /// Name or id
+    pub(crate) agent: String,
+    /// How long the frameworks may take before the master kills what is left, e.g. 90s, 10m, 2h
+    #[arg(long, default_value = "10m", value_parser = crate::quantity::seconds, value_name = "TIME")]
+    pub(crate) max_grace: u64,
+    /// Declare it gone once it is empty
+    #[arg(long)]
+    pub(crate) mark_gone: bool,
+    /// Wait until it is empty
+    #[arg(long)]
+    pub(crate) wait: bool,
 }
 
 #[derive(Debug, Args)]

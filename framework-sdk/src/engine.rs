@@ -479,6 +479,8 @@ impl<F: Framework> Session<'_, F> {
                 self.step(Event::Offers(offers))
             }
             SchedulerEvent::Rescind(offer) => self.step(Event::Rescind(offer)),
+            SchedulerEvent::InverseOffers(offers) => self.step(Event::InverseOffers(offers)),
+            SchedulerEvent::RescindInverseOffer(offer) => self.step(Event::RescindInverseOffer(offer)),
             SchedulerEvent::Update(status) => {
                 info!(task_id = %status.task_id, state = ?status.state, ready = ?status.ready, message = status.message, "task update");
                 self.step(Event::Update(status))

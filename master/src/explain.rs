@@ -1,5 +1,6 @@
 //! "Why is it so?" in words, from the view: what is, then what can be done about it, the cheapest remedy first.
-use master_core::view::{AgentStateView, FrameworkStateView, FrameworkView, TaskView};
+use master_core::AgentMode;
+use master_core::view::{AgentStateView, AgentView, FrameworkStateView, FrameworkView, TaskView};
 use model::{Refusal, Source, TaskState};
 use proto::mezzo::v1::Explanation;
 
@@ -126,11 +127,30 @@ fn agent(view: &View, name: &str) -> Option<Explanation> {
     ];
     out.lines.extend(sums.map(|(what, sum)| format!("{what}: {sum}")));
     match agent.state {
-        AgentStateView::Connected => {}
+        AgentStateView::Connected => mode(agent, &mut out),
         AgentStateView::Gone => out.lines.push("an operator declared it gone; it never comes back".to_owned()),
         AgentStateView::Recovered | AgentStateView::Disconnected { .. } | AgentStateView::Unreachable { .. } => {
             out.remedies.push(format!("see whether the agent runs and reaches the master from {}", agent.address));
         }
     }
     Some(out)
+}
+
+fn mode(agent: &AgentView, out: &mut Explanation) {
+    let again = format!("mezzo agent reactivate {}", agent.name);
+    match agent.mode {
+        AgentMode::Active => {}
+        AgentMode::Deactivated => {
+            out.lines.push("nothing of it is offered: an operator deactivated it".to_owned());
+            out.remedies.push(again);
+        }
+        AgentMode::Draining(_) => {
+            out.lines.push(format!("it is being emptied and has {} tasks left; nothing of it is offered", agent.tasks));
+            out.remedies.push(again);
+        }
+        AgentMode::Drained { .. } => {
+            out.lines.push("it was emptied; nothing of it is offered".to_owned());
+            out.remedies.push(again);
+        }
+    }
 }

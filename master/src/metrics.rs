@@ -89,6 +89,8 @@ impl Metrics {
             | Decision::AgentDisconnected { .. }
             | Decision::AgentUnreachable { .. }
             | Decision::AgentGone { .. }
+            | Decision::AgentModeSet { .. }
+            | Decision::AgentDrained { .. }
             | Decision::FrameworkSubscribed { .. }
             | Decision::FrameworkDisconnected { .. }
             | Decision::FrameworkTornDown { .. }

@@ -383,6 +383,8 @@ fn log(decision: &Decision) {
         | Decision::AgentDisconnected { .. }
         | Decision::AgentUnreachable { .. }
         | Decision::AgentGone { .. }
+        | Decision::AgentModeSet { .. }
+        | Decision::AgentDrained { .. }
         | Decision::FrameworkSubscribed { .. }
         | Decision::FrameworkDisconnected { .. }
         | Decision::FrameworkTornDown { .. }

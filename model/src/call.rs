@@ -7,7 +7,7 @@ use crate::id::{AgentId, ExecutorId, FrameworkId, OfferId, Principal, TaskId, Up
 use crate::resources::Resources;
 use crate::role::RoleName;
 use crate::task::{Pod, TaskStatus};
-use crate::time::Span;
+use crate::time::{Span, Timestamp};
 
 /// What a framework says of itself when it subscribes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +144,19 @@ pub struct Offer {
     pub pod_subnet: String,
 }
 
+/// An agent is wanted back: until `unavailable_from` its tasks are the framework's to move, then they are killed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InverseOffer {
+    /// Its id.
+    pub id: OfferId,
+    /// From whom.
+    pub framework_id: FrameworkId,
+    /// Which agent.
+    pub agent_id: AgentId,
+    /// When the time for it is over.
+    pub unavailable_from: Timestamp,
+}
+
 /// What a scheduler is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SchedulerEvent {
@@ -156,6 +169,10 @@ pub enum SchedulerEvent {
     Offers(Vec<Offer>),
     /// An offer is void.
     Rescind(OfferId),
+    /// Agents are to be emptied.
+    InverseOffers(Vec<InverseOffer>),
+    /// An agent is not to be emptied any more, or from another time on.
+    RescindInverseOffer(OfferId),
     /// A task's status.
     Update(TaskStatus),
     /// An agent was lost, or an executor ended. Unordered, may be missing.

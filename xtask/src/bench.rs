@@ -45,7 +45,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mezzo = Mezzo::at(&workspace, MASTER).with_identity(&scratch.path().join("identity"));
     let place = directory.display().to_string();
     let agents = if options.ha { "4" } else { "3" };
-    mezzo.command(&["up", "--detach", "--dir", &place, "--name", POOL, "--subnet", SUBNET, "--agents", agents]).run()?;
+    mezzo
+        .command(&["up", "--detach", "--dir", &place, "--name", POOL, "--subnet", SUBNET, "--agents", agents])
+        .run()?;
     let measured = mezzo
         .upload(&workspace, &cache, &images)
         .and_then(|()| measure(&mezzo, &scratch.path().join("kubeconfig"), options));

@@ -1,4 +1,6 @@
 //! `mezzo agent`.
+pub(super) mod leaving;
+
 use proto::mezzo::v1::{AgentDescription, AgentList, ListAgentsRequest, PreflightReport, PreflightRequest, Quantities};
 
 use crate::client::Pool;
@@ -10,10 +12,15 @@ use crate::output::{self, Rows};
 pub(crate) async fn run(verb: Agent, global: &Global) -> Result<()> {
     match verb {
         Agent::Run(arguments) => Box::pin(daemons::agent(*arguments, global)).await,
-        Agent::List => {
+        Agent::List { orphans: false } => {
             let list = fetch(&Pool::connect(global)?).await?;
             output::data(global.output, &list, |list| rows(&list.agents))
         }
+        Agent::List { orphans: true } => leaving::orphans(&Pool::connect(global)?, global).await,
+        Agent::Deactivate { agent } => leaving::deactivate(&Pool::connect(global)?, agent).await,
+        Agent::Reactivate { agent } => leaving::reactivate(&Pool::connect(global)?, agent).await,
+        Agent::Drain(arguments) => leaving::drain(&Pool::connect(global)?, arguments).await,
+        Agent::Gone { agent } => leaving::gone(&Pool::connect(global)?, global, agent).await,
         Agent::Show { agent } => {
             let found = find(&Pool::connect(global)?, &agent).await?;
             output::one(global.output, &found, fields)
@@ -30,7 +37,7 @@ pub(crate) async fn run(verb: Agent, global: &Global) -> Result<()> {
     }
 }
 
-async fn fetch(pool: &Pool) -> Result<AgentList> {
+pub(super) async fn fetch(pool: &Pool) -> Result<AgentList> {
     let answer = pool.operator().list_agents(ListAgentsRequest {}).await;
     Ok(answer.map_err(|status| pool.refused(&status))?.into_inner())
 }
@@ -39,6 +46,14 @@ pub(crate) async fn find(pool: &Pool, wanted: &str) -> Result<AgentDescription> 
     let agents = fetch(pool).await?.agents;
     let found = agents.into_iter().find(|agent| agent.name == wanted || agent.id == wanted);
     found.ok_or_else(|| Failure::not_found(format!("there is no agent '{wanted}'"), "list them with: mezzo agent list"))
+}
+
+/// `connected`, `connected, draining`.
+fn state(agent: &AgentDescription) -> String {
+    match agent.mode.as_str() {
+        "" | "active" => agent.state.clone(),
+        mode => format!("{}, {mode}", agent.state),
+    }
 }
 
 /// The columns of a list of agents.
@@ -50,7 +65,7 @@ pub(crate) fn rows(agents: &[AgentDescription]) -> Rows {
         let (free, total) = (agent.free.as_ref().unwrap_or(&nothing), agent.total.as_ref().unwrap_or(&nothing));
         rows.push([
             agent.name.clone(),
-            agent.state.clone(),
+            state(agent),
             format!("{}:{}", agent.address, agent.port),
             format!("{} of {}", cpus(free.cpus_milli), cpus(total.cpus_milli)),
             format!("{} of {}", size(free.mem_bytes), size(total.mem_bytes)),
@@ -69,7 +84,8 @@ fn fields(agent: &AgentDescription) -> Vec<(&'static str, String)> {
     vec![
         ("name", agent.name.clone()),
         ("id", agent.id.clone()),
-        ("state", agent.state.clone()),
+        ("state", state(agent)),
+        ("tasks", agent.tasks.to_string()),
         ("address", format!("{}:{}", agent.address, agent.port)),
         ("version", agent.version.clone()),
         ("registered", output::ago(agent.registered_unix_ms)),

@@ -134,7 +134,8 @@ async fn uninstall(pool: &Pool, global: &Global, name: String, dry_run: bool, de
         output::note(&format!("'{name}' is being removed; it is gone when mezzo catalog list shows it no more"));
         return Ok(());
     }
-    steps::follow_uninstall(pool, &name).await
+    steps::follow_uninstall(pool, &name).await?;
+    super::agent::leaving::tell_left_behind(pool, &name).await
 }
 
 fn no_installation(name: &str) -> Failure {

@@ -2,7 +2,7 @@
 //! Each stage is stored before it begins, so that a restarted scheduler goes on where it was.
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::Timestamp;
+use model::{TaskState, Timestamp};
 
 use crate::event::{Answer, Command};
 use crate::plan::Status;
@@ -85,7 +85,11 @@ impl Scheduler {
         let outcome = match record.stage {
             Stage::BeforeKill => {
                 next = Some(Stage::Kill);
-                self.stage_action(now, instance, record.spec.before_kill.as_deref())
+                if self.is_past_saving(now, instance) {
+                    Ok(())
+                } else {
+                    self.stage_action(now, instance, record.spec.before_kill.as_deref())
+                }
             }
             Stage::Kill => {
                 next = Some(Stage::AfterKill);
@@ -111,7 +115,9 @@ impl Scheduler {
                 }
                 let prefix = instance.to_string();
                 let is_held = |unit: &String| *unit == prefix || unit.starts_with(&format!("{prefix}."));
-                match self.meta.releases.iter().find(|(_, unit)| is_held(unit)) {
+                // What is away gives it back when it returns; nobody waits for that.
+                let mut held = self.meta.releases.iter().filter(|(_, unit)| is_held(unit));
+                match held.find(|(agent, _)| !self.away.is_away(agent) && !self.draining.contains_key(agent)) {
                     Some((agent, _)) => {
                         Err((Status::Prepared, format!("waits for agent {agent} to offer what it held")))
                     }
@@ -141,6 +147,16 @@ impl Scheduler {
                 self.wake_by(now);
             }
         }
+    }
+
+    /// Whether there is nothing left to be careful with: its tasks have ended or are unreachable, or its agent's time is
+    /// over and the master kills them.
+    fn is_past_saving(&self, now: Timestamp, instance: &InstanceName) -> bool {
+        self.units.iter().filter(|(key, _)| key.instance == *instance).all(|(_, unit)| {
+            let agent = unit.placement.as_ref().and_then(|placement| self.draining.get(&placement.agent_id));
+            agent.is_some_and(|drain| drain.unavailable_from <= now)
+                || unit.tasks.values().all(|task| task.is_over() || task.state == TaskState::Unreachable)
+        })
     }
 
     fn stage_action(

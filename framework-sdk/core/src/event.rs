@@ -1,5 +1,5 @@
 //! What the core is told, and what it wants done. The shell decides nothing.
-use model::call::{Offer, Operation};
+use model::call::{InverseOffer, Offer, Operation};
 use model::task::TaskStatus;
 use model::{AgentId, ExecutorId, OfferId, Refusal, Resources, Span, TaskId, UpdateId};
 use std::collections::BTreeMap;
@@ -17,6 +17,10 @@ pub enum Event {
     Offers(Vec<Offer>),
     /// An offer is void.
     Rescind(OfferId),
+    /// Agents are to be emptied.
+    InverseOffers(Vec<InverseOffer>),
+    /// One is not to be emptied any more, or from another time on.
+    RescindInverseOffer(OfferId),
     /// A task's status.
     Update(TaskStatus),
     /// An agent is lost.

@@ -5,8 +5,10 @@
 #![deny(clippy::float_arithmetic)]
 
 mod ask;
+mod away;
 pub mod backoff;
 mod decommission;
+mod drain;
 pub mod evaluate;
 pub mod event;
 mod invariants;

@@ -33,6 +33,9 @@ pub const RETRY_FORGET: Span = Span::seconds(120);
 /// How long the agent where an instance failed is preferred to all others: offers of freed resources take a second.
 pub const STAY: Span = Span::seconds(10);
 
+/// How often the master is asked about agents that do not offer what is to be given back.
+pub const AWAY_ASKED_EVERY: Span = Span::seconds(10);
+
 /// First wait between two probes (or tries of an action) that said "not yet".
 pub const PROBE_MIN: Span = Span::millis(300);
 /// Longest wait between two probes.

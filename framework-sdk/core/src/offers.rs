@@ -40,6 +40,9 @@ impl Scheduler {
             }
         }
         for offer in by_agent.values() {
+            // Whoever offers is neither away nor being emptied.
+            self.away.returned(&offer.agent.agent_id);
+            self.draining.remove(&offer.agent.agent_id);
             self.forget_what_is_not_there(offer);
         }
         by_agent.retain(|_, offer| !self.release_from(offer));

@@ -3,11 +3,12 @@
 //! (`recovery.rs`), instances on their way out (`decommission.rs`, `uninstall.rs`), and whether offers are wanted.
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use model::call::Offer;
+use model::call::{InverseOffer, Offer};
 use model::task::TaskStatus;
 use model::{AgentId, ExecutorId, Refusal, TaskId, TaskState, Timestamp};
 
 use crate::ask::Ask;
+use crate::away::Away;
 use crate::backoff;
 use crate::evaluate::{Need, Owner, Reason, Verdict};
 use crate::event::{Command, Event, LaunchOutcome};
@@ -41,6 +42,9 @@ pub struct Scheduler {
     pub(crate) needs_announced: BTreeSet<UnitKey>,
     pub(crate) releases_announced: BTreeSet<(AgentId, String)>,
     pub(crate) agents: BTreeMap<AgentId, Placement>,
+    /// Agents that are to be emptied.
+    pub(crate) draining: BTreeMap<AgentId, InverseOffer>,
+    pub(crate) away: Away,
     pub(crate) obstacles: BTreeMap<UnitKey, BTreeMap<String, Reason>>,
     pub(crate) verdicts: VecDeque<Verdict>,
     pub(crate) standing: BTreeMap<String, (Status, String)>,
@@ -90,6 +94,8 @@ impl Scheduler {
             needs_announced: BTreeSet::new(),
             releases_announced: BTreeSet::new(),
             agents: BTreeMap::new(),
+            draining: BTreeMap::new(),
+            away: Away::default(),
             obstacles: BTreeMap::new(),
             verdicts: VecDeque::new(),
             standing: BTreeMap::new(),
@@ -107,7 +113,10 @@ impl Scheduler {
         match event {
             Event::Subscribed => self.subscribed(now),
             Event::Offers(offers) => self.offered(now, offers),
-            Event::Rescind(_) | Event::AgentFailed(_) | Event::Tick => {}
+            Event::Rescind(_) | Event::Tick => {}
+            Event::InverseOffers(offers) => self.inverse_offered(offers),
+            Event::RescindInverseOffer(id) => self.draining.retain(|_, offer| offer.id != id),
+            Event::AgentFailed(_) => self.away.ask_soon(),
             Event::Update(status) => self.update(now, status),
             Event::Launched(outcome) => self.launched(now, outcome),
             Event::Released { released, refusal } => self.released(released, refusal.as_ref()),
@@ -168,12 +177,14 @@ impl Scheduler {
             if self.meta.uninstalling {
                 self.advance_uninstall(now);
             } else if self.target.is_some() {
+                self.advance_drains(now);
                 self.advance_decommissions(now);
                 self.advance_plans(now);
                 self.advance_recovery(now);
             }
             self.advance_kills(now);
             self.advance_offers_wanted();
+            self.advance_away(now);
             self.advance_reconcile(now);
         }
         self.note_changes(&before);
@@ -205,6 +216,9 @@ impl Scheduler {
     }
 
     fn update(&mut self, now: Timestamp, status: TaskStatus) {
+        if self.is_about_an_agent(&status) {
+            return;
+        }
         self.reconciler.heard(&status.task_id);
         match self.tasks.get(&status.task_id).cloned() {
             Some((key, name)) => self.update_task(now, &key, &name, &status),

@@ -79,6 +79,7 @@ impl Scheduler {
                         launched_at: task.launched_at,
                         running_at: task.running_at,
                         ended_at: task.ended_at,
+                        unreachable_since: task.unreachable_since,
                     },
                 );
             }

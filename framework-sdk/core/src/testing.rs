@@ -3,7 +3,7 @@
 //! says otherwise. Every tick is logged; a failed expectation prints the log.
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::call::{Offer, Operation};
+use model::call::{InverseOffer, Offer, Operation};
 use model::{
     AgentId, FrameworkId, Milli, OfferId, Principal, Quantities, Resources, RoleName, Source, Span, TaskId, TaskState,
     TaskStatus, Timestamp,
@@ -43,6 +43,7 @@ pub struct World {
     wants_offers: bool,
     offers: BTreeMap<OfferId, (AgentId, Resources)>,
     offer_number: u64,
+    drains: Vec<InverseOffer>,
     log: Vec<String>,
 }
 
@@ -52,6 +53,7 @@ struct SimAgent {
     free: Resources,
     declined_until: Timestamp,
     is_unreachable: bool,
+    is_draining: bool,
 }
 
 #[derive(Debug)]
@@ -91,6 +93,7 @@ impl World {
             wants_offers: true,
             offers: BTreeMap::new(),
             offer_number: 0,
+            drains: Vec::new(),
             log: Vec::new(),
         };
         world.event(Event::Subscribed);
@@ -117,8 +120,13 @@ impl World {
             ports: [(20_000, 20_099)].into_iter().collect(),
             ..Quantities::default()
         };
-        let agent =
-            SimAgent { name: name.to_owned(), free: free.into(), declined_until: Timestamp(0), is_unreachable: false };
+        let agent = SimAgent {
+            name: name.to_owned(),
+            free: free.into(),
+            declined_until: Timestamp(0),
+            is_unreachable: false,
+            is_draining: false,
+        };
         self.agents.insert(AgentId::new(name).expect("a plain name"), agent);
     }
 
@@ -196,6 +204,33 @@ impl World {
         }
     }
 
+    /// An operator wants an agent emptied; its time is over after so long.
+    ///
+    /// # Panics
+    /// If there is no such agent.
+    pub fn drain(&mut self, agent: &str, grace: Span) {
+        let agent_id = AgentId::new(agent).expect("a plain name");
+        self.agents.get_mut(&agent_id).expect("the agent is there").is_draining = true;
+        let outstanding: Vec<OfferId> =
+            self.offers.iter().filter(|(_, (of, _))| *of == agent_id).map(|(id, _)| id.clone()).collect();
+        for offer in outstanding {
+            self.take_back(&offer, Span(0));
+            self.event(Event::Rescind(offer));
+        }
+        self.drains.push(InverseOffer {
+            id: OfferId::new(format!("{agent}-I")).expect("a plain name"),
+            framework_id: FrameworkId::new("framework").expect("a plain name"),
+            agent_id,
+            unavailable_from: self.now + grace,
+        });
+        self.announce_drains();
+    }
+
+    /// Tells of every drain, as at the beginning of a session.
+    pub fn announce_drains(&mut self) {
+        self.event(Event::InverseOffers(self.drains.clone()));
+    }
+
     /// A plan as shown.
     ///
     /// # Panics
@@ -256,6 +291,7 @@ impl World {
         for (id, agent) in &mut self.agents {
             let sum = agent.free.sum();
             if agent.is_unreachable
+                || agent.is_draining
                 || agent.declined_until > self.now
                 || (sum.cpus.0 == 0 && sum.mem.0 == 0 && agent.free.held.is_empty())
             {
@@ -381,7 +417,7 @@ impl World {
                         }
                         task.is_asked_to_end = true;
                     }
-                    None => self.unknown(task_id),
+                    None => self.unknown(task_id, TaskState::Unknown),
                 },
                 Command::Acknowledge { .. } => {}
                 Command::Reconcile(asked) => {
@@ -394,11 +430,15 @@ impl World {
                     if asked.is_empty() {
                         known.iter().for_each(|id| self.event(Event::Update(self.status(id, ""))));
                     }
-                    for (id, _) in asked {
+                    for (id, agent) in asked {
                         if self.tasks.contains_key(&id) {
                             self.event(Event::Update(self.status(&id, "")));
                         } else {
-                            self.unknown(id);
+                            let is_lost = agent.and_then(|agent| self.agents.get(&agent)).map(|a| a.is_unreachable);
+                            self.unknown(
+                                id,
+                                if is_lost == Some(true) { TaskState::Unreachable } else { TaskState::Unknown },
+                            );
                         }
                     }
                 }
@@ -430,10 +470,10 @@ impl World {
         }
     }
 
-    fn unknown(&mut self, task_id: TaskId) {
+    fn unknown(&mut self, task_id: TaskId, state: TaskState) {
         let status = TaskStatus {
             task_id,
-            state: TaskState::Unknown,
+            state,
             reason: None,
             source: Source::Master,
             message: String::new(),

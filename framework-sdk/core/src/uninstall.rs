@@ -84,12 +84,20 @@ impl Scheduler {
                 for key in keys {
                     self.release(&key);
                 }
-                match self.meta.releases.iter().next() {
-                    Some((agent, unit)) => {
-                        (Status::Prepared, format!("waits for agent {agent} to offer what {unit} held"))
+                let mut left = Vec::new();
+                for (agent, unit) in &self.meta.releases {
+                    if !self.away.is_away(agent) {
+                        let why = format!("waits for agent {agent} to offer what {unit} held");
+                        return (Status::Prepared, why);
                     }
-                    None => (Status::Complete, String::new()),
+                    left.push(format!("{unit} on {agent}"));
                 }
+                if !left.is_empty() {
+                    // The master keeps them as orphans, and has them destroyed when the agent is back.
+                    let words = format!("{UNINSTALL} leaves what is held on agents that are away: {}", left.join(", "));
+                    self.effects.push(Command::Noted(words));
+                }
+                (Status::Complete, String::new())
             }
             _ => {
                 if !self.is_erasing {

@@ -58,6 +58,9 @@ pub struct TaskView {
     pub running_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// Since when its agent is unreachable.
+    #[serde(default)]
+    pub unreachable_since: Option<Timestamp>,
 }
 
 /// One instance.

@@ -121,6 +121,7 @@ impl Agent {
                 AgentState::Unreachable { since } => AgentStateView::Unreachable { since },
                 AgentState::Gone => AgentStateView::Gone,
             },
+            mode: self.record.mode,
             total: self.total.clone(),
             allocated: self.allocated.clone(),
             offered: self.offered.clone(),
@@ -132,6 +133,8 @@ impl Agent {
             software: self.facts.software.clone(),
             registered: self.facts.registered,
             tasks: self.tasks.len(),
+            holdings: self.record.holdings.clone(),
+            orphans: self.record.orphans.clone(),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::command::Command;
 use crate::decision::{Decision, Withheld};
 use crate::limits;
 use crate::master::Master;
+use crate::registry::AgentMode;
 use crate::timer::Timer;
 use crate::view::Delta;
 
@@ -106,7 +107,7 @@ impl Master {
         withheld: &mut usize,
     ) {
         let Some(agent) = self.agents.get(agent_id) else { return };
-        if !matches!(agent.state, AgentState::Connected { .. }) {
+        if !matches!(agent.state, AgentState::Connected { .. }) || agent.record.mode != AgentMode::Active {
             return;
         }
         let mut free = agent.free();

@@ -3,6 +3,8 @@ use model::{
     AgentId, FrameworkId, OfferId, Principal, Refusal, Resources, RoleName, Span, TaskId, TaskState, Timestamp,
 };
 
+use crate::registry::AgentMode;
+
 /// One decision.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
@@ -24,6 +26,10 @@ pub enum Decision {
     AgentUnreachable { agent_id: AgentId },
     /// An operator gave it up.
     AgentGone { agent_id: AgentId },
+    /// An operator decided what becomes of it.
+    AgentModeSet { agent_id: AgentId, mode: AgentMode },
+    /// It is empty, as an operator wanted.
+    AgentDrained { agent_id: AgentId },
     /// A framework began a session; with `failover` it took over from another one or came back.
     FrameworkSubscribed { framework_id: FrameworkId, name: String, failover: bool },
     /// Its session ended.
@@ -188,6 +194,9 @@ rejections! {
     /// The agent was declared gone.
     AgentGone { agent_id: AgentId } = "MST0027",
         "agent {agent_id} was declared gone", "remove the agent's state directory and join again";
+    /// Longer than anybody waits.
+    GraceTooLong { seconds: u64, limit: u64 } = "MST0038",
+        "a drain of {seconds} s is longer than the limit of {limit} s", "choose a shorter grace";
     /// The agent has obeyed a newer master.
     NewerMaster { seen: u64, epoch: u64 } = "MST0028",
         "the agent has obeyed epoch {seen}, this master's is {epoch}", "let the agent connect to the newest master";
@@ -200,7 +209,7 @@ rejections! {
     UnknownAgent { agent: String } = "MST0031", "there is no agent '{agent}'", "see `mezzo agent list`";
     /// Gone is for agents that are away.
     AgentConnected { agent_id: AgentId } = "MST0032",
-        "agent {agent_id} is connected", "stop the agent first";
+        "agent {agent_id} is connected", "stop the agent first, or empty it with `mezzo agent drain NAME --mark-gone`";
     /// A weight of nothing, or of too much.
     BadWeight { weight_milli: u64 } = "MST0033",
         "a weight of {weight_milli} thousandths is not between 1 and 1000000", "choose a weight between 0.001 and 1000";

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 use model::call::Call;
 use model::link::FromAgent;
-use model::{Principal, RoleName};
+use model::{Principal, RoleName, Span};
 
 /// One connection, of a framework or an agent. Chosen by the shell, never used twice by one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,7 +55,13 @@ pub enum OperatorRequest {
     Teardown { framework: String },
     /// Sets a role's weight in thousandths.
     SetWeight { role: RoleName, weight_milli: u64 },
-    /// Declares an agent, given by id or name, gone for good. It must not be connected.
+    /// Offers nothing of an agent, given by id or name, any more; what runs there runs on.
+    DeactivateAgent { agent: String },
+    /// Offers it again; an unfinished drain is called off.
+    ReactivateAgent { agent: String },
+    /// Empties an agent: the frameworks are told, and after the grace the master kills what is still there.
+    DrainAgent { agent: String, max_grace: Span, mark_gone: bool },
+    /// Declares an agent, given by id or name, gone for good. It must not be connected, or be drained.
     MarkAgentGone { agent: String },
     /// Replaces the list of principals that may launch privileged tasks, beside those in the configuration.
     SetPrivileged { principals: BTreeSet<String> },

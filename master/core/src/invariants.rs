@@ -6,6 +6,7 @@ use model::{AgentId, FrameworkId, Resources, RoleName};
 use crate::agent::{Agent, AgentState};
 use crate::limits;
 use crate::master::{Master, Session};
+use crate::registry::AgentMode;
 use crate::timer::Timer;
 use crate::totals::Totals;
 
@@ -93,6 +94,8 @@ fn offers_are_lent_by_and_to_the_living(master: &Master) -> Result<(), String> {
         let offer = &lent.offer;
         let connected = master.agents.get(&offer.agent_id).is_some_and(|agent| agent.session().is_some());
         ensure(connected, || format!("offer {} is of agent {}, which is away", offer.id, offer.agent_id))?;
+        let active = master.agents[&offer.agent_id].record.mode == AgentMode::Active;
+        ensure(active, || format!("offer {} is of agent {}, which is not active", offer.id, offer.agent_id))?;
         let there = master.frameworks.get(&offer.framework_id).is_some_and(|framework| framework.session().is_some());
         ensure(there, || format!("offer {} is lent to {}, which is away", offer.id, offer.framework_id))?;
         if let Some(at) = lent.expires {
@@ -162,6 +165,8 @@ fn sessions_are_mutual(master: &Master) -> Result<(), String> {
     };
     for (id, agent) in &master.agents {
         ensure(pinged(id, agent), || format!("agent {id} is never pinged"))?;
+        let drains = matches!(agent.record.mode, AgentMode::Draining(_)) && agent.state != AgentState::Gone;
+        ensure(drains == master.draining.contains(id), || format!("nobody watches the drain of agent {id}"))?;
     }
     Ok(())
 }
@@ -169,7 +174,7 @@ fn sessions_are_mutual(master: &Master) -> Result<(), String> {
 /// 10.
 fn everything_is_bounded(master: &Master) -> Result<(), String> {
     let offers = master.frameworks.keys().map(|id| master.offers.count_of(id)).max().unwrap_or(0);
-    let timers = master.agents.len() * (2 + master.frameworks.len() * 64) + master.frameworks.len() * (1 + offers);
+    let timers = master.agents.len() * (3 + master.frameworks.len() * 64) + master.frameworks.len() * (1 + offers);
     for (what, count, limit) in [
         ("agents", master.agents.len(), limits::AGENTS_MAX),
         ("frameworks", master.framework_names.len(), limits::FRAMEWORKS_MAX),

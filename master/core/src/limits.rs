@@ -37,6 +37,8 @@ pub const FILTERS_PER_TRIPLE_MAX: usize = 8;
 pub const REFUSE_MAX: Span = Span::seconds(365 * 24 * 3600);
 /// Agents looked at in one allocation step: with 1,000 frameworks per agent looked at, 64,000 comparisons, a few ms.
 pub const AGENTS_PER_ALLOCATION: usize = 64;
+/// The longest time frameworks get to empty an agent: a week, for data that moves slowly.
+pub const DRAIN_GRACE_MAX: Span = Span::seconds(7 * 24 * 3600);
 /// Timers fired in one step.
 pub const TIMERS_PER_STEP: usize = 256;
 /// Agents told of their peers in one step.

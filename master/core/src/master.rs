@@ -16,7 +16,7 @@ use crate::ledger::Ledger;
 use crate::limits;
 use crate::offer::OfferBook;
 use crate::outbox::Outbox;
-use crate::registry::{Pool, Record, RegistrySnapshot};
+use crate::registry::{AgentMode, Pool, Record, RegistrySnapshot};
 use crate::timer::{Timer, Timers};
 use crate::view::{Delta, RoleView};
 
@@ -42,6 +42,8 @@ pub struct Master {
     pub(crate) dirty: Dirty,
     /// Agents that have yet to be told of a change of their peers.
     pub(crate) peers_due: BTreeSet<AgentId>,
+    /// Agents that are being emptied.
+    pub(crate) draining: BTreeSet<AgentId>,
     pub(crate) wants_allocation: bool,
     pub(crate) agent_number: u64,
     pub(crate) framework_number: u64,
@@ -85,6 +87,7 @@ impl Master {
             outbox: Outbox::default(),
             dirty: Dirty::default(),
             peers_due: BTreeSet::new(),
+            draining: BTreeSet::new(),
             wants_allocation: false,
             agent_number: 0,
             framework_number: 0,
@@ -105,6 +108,12 @@ impl Master {
             }
             if !record.gone {
                 master.agent_names.insert(record.name.clone(), id.clone());
+            }
+            if let AgentMode::Draining(drain) = record.mode
+                && !record.gone
+            {
+                master.draining.insert(id.clone());
+                master.timers.set(drain.deadline, Timer::Drain(id.clone()));
             }
             master.dirty.agents.insert(id.clone());
             master.agents.insert(id, Agent::new(record, state));
@@ -150,6 +159,7 @@ impl Master {
             Event::Persisted { batch } => self.outbox.persisted(batch, out),
             Event::Asked { request, ask } => self.asked(request, ask),
         }
+        self.settle_drains();
         self.show();
         self.outbox.flush(out);
         if std::mem::take(&mut self.wants_allocation) {
@@ -285,7 +295,10 @@ impl Master {
         let result = match ask {
             OperatorRequest::Teardown { framework } => self.ask_teardown(framework),
             OperatorRequest::SetWeight { role, weight_milli } => self.ask_weight(role, weight_milli),
-            OperatorRequest::MarkAgentGone { agent } => self.ask_gone(agent),
+            OperatorRequest::DeactivateAgent { agent } => self.ask_deactivate(&agent),
+            OperatorRequest::ReactivateAgent { agent } => self.ask_reactivate(&agent),
+            OperatorRequest::DrainAgent { agent, max_grace, mark_gone } => self.ask_drain(&agent, max_grace, mark_gone),
+            OperatorRequest::MarkAgentGone { agent } => self.ask_gone(&agent),
             OperatorRequest::SetPrivileged { principals } => self.ask_privileged(principals),
         };
         let result = result.map_err(|rejected| self.reject(&Principal::new("operator"), rejected.into()));
@@ -327,6 +340,7 @@ impl Master {
             match timer {
                 Timer::Ping(agent_id) => self.ping(&agent_id),
                 Timer::Grace(agent_id) => self.grace_ended(&agent_id),
+                Timer::Drain(agent_id) => self.drain_due(&agent_id),
                 Timer::Failover(framework_id) => self.failover_ended(&framework_id),
                 Timer::Offer(offer_id) => self.expire_offer(&offer_id),
                 Timer::Filter(framework_id, role, agent_id) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::call::SchedulerEvent;
 use model::link::{AgentRegistration, AgentTask, Peer, ToAgent};
-use model::{AgentId, FrameworkId, Reason, Resources, TaskId, TaskState, TaskStatus};
+use model::{AgentId, FrameworkId, Principal, Reason, Resources, TaskId, TaskState, TaskStatus};
 
 use crate::agent::{Agent, AgentState, Facts, Ghost};
 use crate::command::Command;
@@ -18,7 +18,7 @@ use crate::ledger::Task;
 use crate::limits;
 use crate::master::{Master, Session};
 use crate::mutation::{Mutation, mutated};
-use crate::registry::{AgentRecord, Record};
+use crate::registry::{AgentMode, AgentRecord, Record};
 use crate::timer::Timer;
 
 impl Master {
@@ -71,6 +71,7 @@ impl Master {
             self.tell_agent(&id, ToAgent::SetHoldings { generation, holdings });
         }
         self.free_orphaned_holdings(&id);
+        self.drain_due(&id);
         if is_new || settled.moved {
             self.peers_due = self.agents.values().filter(|a| a.session().is_some()).map(|a| a.id().clone()).collect();
         } else {
@@ -144,6 +145,8 @@ impl Master {
             unreachable_since: None,
             holdings_generation: 0,
             holdings: Resources::default(),
+            mode: AgentMode::Active,
+            orphans: Resources::default(),
         })
     }
 
@@ -396,20 +399,42 @@ impl Master {
         }
     }
 
-    pub(crate) fn ask_gone(&mut self, agent: String) -> Result<(), Rejected> {
-        let by_id = || self.agents.keys().find(|id| id.as_str() == agent);
-        let Some(id) = self.agent_names.get(&agent).or_else(by_id).cloned() else {
-            return Err(Rejected::UnknownAgent { agent });
-        };
-        match self.agents[&id].state {
-            AgentState::Connected { .. } => return Err(Rejected::AgentConnected { agent_id: id }),
+    pub(crate) fn ask_gone(&mut self, agent: &str) -> Result<(), Rejected> {
+        let id = self.find_agent(agent)?;
+        let found = &self.agents[&id];
+        match found.state {
+            AgentState::Connected { .. } if !matches!(found.record.mode, AgentMode::Drained { .. }) => {
+                return Err(Rejected::AgentConnected { agent_id: id });
+            }
             AgentState::Gone => return Ok(()),
-            AgentState::Recovered | AgentState::Disconnected { .. } | AgentState::Unreachable { .. } => {}
+            AgentState::Connected { .. }
+            | AgentState::Recovered
+            | AgentState::Disconnected { .. }
+            | AgentState::Unreachable { .. } => {}
         }
-        self.lose_agent(&id, AgentState::Gone);
-        self.agent_names.remove(&self.agents[&id].record.name);
+        self.give_up(&id);
+        Ok(())
+    }
+
+    /// It never comes back, whatever it says: its tasks, reservations and volumes are no more.
+    pub(crate) fn give_up(&mut self, id: &AgentId) {
+        if let Some(session) = self.agents[id].session() {
+            let who = Principal::new(format!("agent/{}", self.agents[id].record.name));
+            let refusal = self.reject(&who, Rejected::AgentGone { agent_id: id.clone() }.into());
+            self.outbox.push(Command::SendAgent { session, message: ToAgent::Refused(refusal) });
+            self.outbox.push(Command::CloseAgent { session });
+            self.sessions.remove(&session);
+            self.agent_left(id);
+        }
+        self.draining.remove(id);
+        let agent = self.agents.get_mut(id).expect("the caller has it");
+        agent.record.mode = AgentMode::Active;
+        agent.record.holdings = Resources::default();
+        agent.record.orphans = Resources::default();
+        self.lose_agent(id, AgentState::Gone);
+        self.agent_names.remove(&self.agents[id].record.name);
         self.decided(Decision::AgentGone { agent_id: id.clone() });
-        let tasks: Vec<_> = self.agents[&id].tasks.iter().cloned().collect();
+        let tasks: Vec<_> = self.agents[id].tasks.iter().cloned().collect();
         for (framework_id, task_id) in tasks {
             let (state, words) = (TaskState::GoneByOperator, "an operator declared its agent gone");
             self.declare(&framework_id, &task_id, state, Reason::AgentRemovedByOperator, words);
@@ -418,7 +443,6 @@ impl Master {
         }
         self.peers_due = self.agents.values().filter(|a| a.session().is_some()).map(|a| a.id().clone()).collect();
         self.schedule_allocation();
-        Ok(())
     }
 
     fn lose_agent(&mut self, id: &AgentId, state: AgentState) {
@@ -474,7 +498,13 @@ struct Settled {
 /// Whose titles stand: the master's, once it decided any, as its registry is never older than an agent's checkpoint. But
 /// an agent that lost its state has lost its volumes with it, and one that shrank cannot hold what it held.
 fn settle(before: AgentRecord, said: &AgentRegistration, fresh: bool) -> Settled {
-    let mut record = AgentRecord { address: said.address.clone(), unreachable_since: None, ..before.clone() };
+    let mut record = AgentRecord {
+        address: said.address.clone(),
+        unreachable_since: None,
+        // It is told now what stands; what does not it destroys.
+        orphans: Resources::default(),
+        ..before.clone()
+    };
     let reported = said.total.holdings();
     let moved = before.address != said.address;
     if record.holdings == reported {

@@ -23,6 +23,53 @@ pub struct Pool {
     pub pod_prefix_length: u8,
 }
 
+/// What an operator decided about an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum AgentMode {
+    /// Its resources are offered.
+    #[default]
+    Active,
+    /// Nothing of it is offered; what runs there runs on.
+    Deactivated,
+    /// Nothing of it is offered, and it is being emptied.
+    Draining(Drain),
+    /// It was emptied; nothing of it is offered until it is reactivated.
+    Drained {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+impl AgentMode {
+    /// The word users see.
+    pub fn word(self) -> &'static str {
+        match self {
+            AgentMode::Active => "active",
+            AgentMode::Deactivated => "deactivated",
+            AgentMode::Draining(_) => "draining",
+            AgentMode::Drained { .. } => "drained",
+        }
+    }
+    /// The drain that goes on.
+    pub fn drain(self) -> Option<Drain> {
+        match self {
+            AgentMode::Draining(drain) => Some(drain),
+            AgentMode::Active | AgentMode::Deactivated | AgentMode::Drained { .. } => None,
+        }
+    }
+}
+
+/// How an agent is being emptied: by the frameworks until the deadline, then by the master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// Since when.
+    pub since: Timestamp,
+    /// From then on the master kills what is still there.
+    pub deadline: Timestamp,
+    /// Whether it is declared gone once it is empty.
+    pub mark_gone: bool,
+}
+
 /// An agent that was admitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentRecord {
@@ -42,6 +89,10 @@ pub struct AgentRecord {
     pub holdings_generation: u64,
     /// Reservations and volumes as the master last decided them.
     pub holdings: Resources,
+    /// What an operator decided about it.
+    pub mode: AgentMode,
+    /// Reservations and volumes that were freed while it was away: on its disk until it returns and hears so.
+    pub orphans: Resources,
 }
 
 /// A framework that subscribed.

@@ -51,6 +51,7 @@ impl Master {
         for status in pending {
             self.tell_framework(&id, SchedulerEvent::Update(status));
         }
+        self.tell_of_drains(&id);
         self.mark_all();
         Ok(id)
     }

@@ -152,6 +152,7 @@ impl Master {
         } else {
             // It hears of it when it is back: its own checkpoint is older than this generation.
             agent.record.holdings.take(&orphaned).expect("titles of the record");
+            agent.record.orphans.add(&orphaned);
             agent.record.holdings_generation += 1;
             self.outbox.persist(Record::Agent(agent.record.clone()));
         }

@@ -6,6 +6,7 @@
 mod accepting;
 mod agents;
 mod allocating;
+mod draining;
 mod frameworks;
 mod tasks;
 
@@ -283,6 +284,12 @@ fn event_words(event: &SchedulerEvent) -> String {
             format!("offers {}", offers.join(" | "))
         }
         SchedulerEvent::Rescind(id) => format!("rescind {id}"),
+        SchedulerEvent::InverseOffers(offers) => {
+            let offers: Vec<String> =
+                offers.iter().map(|o| format!("{} by {}", o.agent_id, o.unavailable_from.0)).collect();
+            format!("empty {}", offers.join(" | "))
+        }
+        SchedulerEvent::RescindInverseOffer(id) => format!("keep {id}"),
         SchedulerEvent::Update(status) => {
             let mut text = format!("update {} {:?}", status.task_id, status.state);
             if let Some(reason) = status.reason {

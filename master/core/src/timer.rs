@@ -10,6 +10,8 @@ pub(crate) enum Timer {
     Ping(AgentId),
     /// An agent was away for too long.
     Grace(AgentId),
+    /// The frameworks' time to empty an agent is over.
+    Drain(AgentId),
     /// A framework was away for too long.
     Failover(FrameworkId),
     /// An offer was not answered.

@@ -13,11 +13,15 @@ impl Master {
         let task_id = status.task_id.clone();
         let ended = latest.is_terminal() || status.state.is_terminal();
         let now = self.now;
+        let by_force = self.is_emptied_by_force(agent_id);
         let Some(task) = self.ledger.get_mut(id, &task_id).filter(|task| task.agent_id == *agent_id) else {
             self.update_of_unwanted(agent_id, id, &status, ended);
             return;
         };
         status.agent_id = Some(agent_id.clone());
+        if by_force && matches!(status.state, TaskState::Killing | TaskState::Killed) {
+            status.reason = status.reason.or(Some(Reason::AgentDraining));
+        }
         if status.uuid.is_some() && task.acknowledged == status.uuid {
             // The framework's receipt did not reach the agent.
             self.acknowledge_to_agent(agent_id, id, &task_id, status.uuid);

@@ -10,6 +10,7 @@ use model::{
 };
 
 use crate::decision::OfferEnd;
+use crate::registry::AgentMode;
 
 /// A change to what can be listed.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +43,7 @@ pub struct AgentView {
     pub address: String,
     pub port: u16,
     pub state: AgentStateView,
+    pub mode: AgentMode,
     pub total: Resources,
     pub allocated: Resources,
     pub offered: Resources,
@@ -54,6 +56,10 @@ pub struct AgentView {
     /// When it registered last; zero if not since the master's start.
     pub registered: Timestamp,
     pub tasks: usize,
+    /// Reservations and volumes, also while it is away.
+    pub holdings: Resources,
+    /// What was freed while it was away.
+    pub orphans: Resources,
 }
 
 /// How an agent is.

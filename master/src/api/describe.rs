@@ -1,6 +1,6 @@
 //! Views as operators' messages.
-use master_core::view::{AgentView, FrameworkView, RoleView, TaskView};
-use model::{Milli, Quantities, Resources, Timestamp};
+use master_core::view::{AgentStateView, AgentView, FrameworkView, RoleView, TaskView};
+use model::{Holding, Milli, Quantities, Resources, Timestamp};
 use proto::mezzo::v1 as wire;
 
 use super::Context;
@@ -41,13 +41,14 @@ fn sum(resources: &Resources) -> Option<wire::Quantities> {
 }
 
 pub(super) fn agent(agent: &AgentView) -> wire::AgentDescription {
-    let holdings = agent.total.held.iter().map(|(holding, held)| {
+    let holdings = agent.holdings.held.iter().map(|(holding, held)| {
         let role = &holding.reservation.role;
         match &holding.volume {
             Some(volume) => format!("volume {} for role {role}: {held}", volume.id),
             None => format!("reserved for role {role}: {held}"),
         }
     });
+    let drain = agent.mode.drain();
     wire::AgentDescription {
         id: agent.id.to_string(),
         name: agent.name.clone(),
@@ -65,7 +66,35 @@ pub(super) fn agent(agent: &AgentView) -> wire::AgentDescription {
         holdings: holdings.collect(),
         registered_unix_ms: millis(agent.registered),
         version: agent.software.clone(),
+        mode: agent.mode.word().to_owned(),
+        drain_deadline_unix_ms: drain.map_or(0, |drain| millis(drain.deadline)),
+        drain_mark_gone: drain.is_some_and(|drain| drain.mark_gone),
+        tasks: u32::try_from(agent.tasks).unwrap_or(u32::MAX),
+        orphans: orphans(agent),
     }
+}
+
+/// What lies on an agent that is away, with whose it is.
+fn orphans(agent: &AgentView) -> Vec<wire::Orphan> {
+    if matches!(agent.state, AgentStateView::Connected | AgentStateView::Gone) {
+        return Vec::new();
+    }
+    let one = |(holding, held): (&Holding, &Quantities), freed: bool| {
+        let reservation = &holding.reservation;
+        let label = |name: &str| reservation.labels.get(name).cloned().unwrap_or_default();
+        let principal = reservation.principal.as_str();
+        let framework = principal.strip_prefix("framework/").unwrap_or(principal).to_owned();
+        wire::Orphan {
+            role: reservation.role.to_string(),
+            framework: if label("framework").is_empty() { framework } else { label("framework") },
+            unit: label("unit"),
+            volume: holding.volume.as_ref().map(|volume| volume.id.to_string()).unwrap_or_default(),
+            resources: Some(quantities(held)),
+            freed,
+        }
+    };
+    let kept = agent.holdings.held.iter().map(|entry| one(entry, false));
+    kept.chain(agent.orphans.held.iter().map(|entry| one(entry, true))).collect()
 }
 
 pub(super) fn framework(framework: &FrameworkView) -> wire::FrameworkDescription {

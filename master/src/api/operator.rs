@@ -5,7 +5,7 @@ use std::time::Duration;
 use daemon::serve::Peer;
 use master_core::OperatorRequest;
 use master_core::view::TaskView;
-use model::{Principal, Refusal};
+use model::{Principal, Refusal, Span};
 use proto::mezzo::v1 as wire;
 use proto::mezzo::v1::operator_server::Operator;
 use tonic::{Request, Response, Status};
@@ -85,6 +85,27 @@ impl Operator for Api {
     async fn teardown_framework(&self, request: Request<wire::TeardownFrameworkRequest>) -> Reply<wire::Done> {
         let framework = allowed(request)?.framework;
         answer(self.context.core.ask(OperatorRequest::Teardown { framework }).await.map(|()| wire::Done {}))
+    }
+
+    async fn deactivate_agent(&self, request: Request<wire::DeactivateAgentRequest>) -> Reply<wire::Done> {
+        let agent = allowed(request)?.agent;
+        answer(self.context.core.ask(OperatorRequest::DeactivateAgent { agent }).await.map(|()| wire::Done {}))
+    }
+
+    async fn reactivate_agent(&self, request: Request<wire::ReactivateAgentRequest>) -> Reply<wire::Done> {
+        let agent = allowed(request)?.agent;
+        answer(self.context.core.ask(OperatorRequest::ReactivateAgent { agent }).await.map(|()| wire::Done {}))
+    }
+
+    async fn drain_agent(&self, request: Request<wire::DrainAgentRequest>) -> Reply<wire::Done> {
+        let wire::DrainAgentRequest { agent, max_grace_ms, mark_gone } = allowed(request)?;
+        let ask = OperatorRequest::DrainAgent { agent, max_grace: Span::millis(max_grace_ms), mark_gone };
+        answer(self.context.core.ask(ask).await.map(|()| wire::Done {}))
+    }
+
+    async fn mark_agent_gone(&self, request: Request<wire::MarkAgentGoneRequest>) -> Reply<wire::Done> {
+        let agent = allowed(request)?.agent;
+        answer(self.context.core.ask(OperatorRequest::MarkAgentGone { agent }).await.map(|()| wire::Done {}))
     }
 
     async fn create_join_token(&self, request: Request<wire::CreateJoinTokenRequest>) -> Reply<wire::JoinToken> {

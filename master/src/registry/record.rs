@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use master_core::{AgentRecord, FrameworkRecord, Pool, Record, RegistrySnapshot};
+use master_core::{AgentMode, AgentRecord, Drain, FrameworkRecord, Pool, Record, RegistrySnapshot};
 use model::call::Call;
 use model::{AgentId, FrameworkId, Principal, RoleName, Timestamp};
 use prost::Message;
@@ -59,6 +59,7 @@ pub(crate) fn write(record: &Record) -> Write {
                 generation: agent.holdings_generation,
                 holdings: convert::resources::to_wire(&agent.holdings),
             };
+            let orphans = wire::SetHoldings { generation: 0, holdings: convert::resources::to_wire(&agent.orphans) };
             let record = wire::AgentRecord {
                 version: FORMAT,
                 agent_id: agent.id.to_string(),
@@ -68,6 +69,8 @@ pub(crate) fn write(record: &Record) -> Write {
                 gone: agent.gone,
                 holdings_generation: agent.holdings_generation,
                 unreachable_since_unix_ms: agent.unreachable_since.map_or(0, millis),
+                mode: Some(mode_to_wire(agent.mode)),
+                orphans: orphans.encode_to_vec().into(),
                 holdings: holdings.encode_to_vec().into(),
             };
             put(Table::Agents, agent.id.as_str().into(), &record)
@@ -222,6 +225,7 @@ fn split_state_key(key: &[u8]) -> Result<(FrameworkId, String), RegistryError> {
 fn agent(record: &wire::AgentRecord) -> Result<AgentRecord, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let holdings = wire::SetHoldings::decode(record.holdings.as_ref()).map_err(|error| text(&error))?;
+    let orphans = wire::SetHoldings::decode(record.orphans.as_ref()).map_err(|error| text(&error))?;
     Ok(AgentRecord {
         id: AgentId::new(&record.agent_id).map_err(|error| text(&error))?,
         name: record.name.clone(),
@@ -231,7 +235,40 @@ fn agent(record: &wire::AgentRecord) -> Result<AgentRecord, String> {
         unreachable_since: u64::try_from(record.unreachable_since_unix_ms).ok().filter(|at| *at > 0).map(Timestamp),
         holdings_generation: record.holdings_generation,
         holdings: convert::resources::from_wire(&holdings.holdings).map_err(|error| text(&error))?,
+        mode: mode(record.mode.unwrap_or_default()),
+        orphans: convert::resources::from_wire(&orphans.holdings).map_err(|error| text(&error))?,
     })
+}
+
+fn mode(record: wire::AgentMode) -> AgentMode {
+    use wire::agent_mode::Kind;
+    let at = |millis: i64| Timestamp(u64::try_from(millis).unwrap_or_default());
+    match record.kind() {
+        Kind::Active => AgentMode::Active,
+        Kind::Deactivated => AgentMode::Deactivated,
+        Kind::Draining => AgentMode::Draining(Drain {
+            since: at(record.since_unix_ms),
+            deadline: at(record.deadline_unix_ms),
+            mark_gone: record.mark_gone,
+        }),
+        Kind::Drained => AgentMode::Drained { since: at(record.since_unix_ms) },
+    }
+}
+
+fn mode_to_wire(mode: AgentMode) -> wire::AgentMode {
+    use wire::agent_mode::Kind;
+    let of = |kind: Kind| wire::AgentMode { kind: kind.into(), ..wire::AgentMode::default() };
+    match mode {
+        AgentMode::Active => of(Kind::Active),
+        AgentMode::Deactivated => of(Kind::Deactivated),
+        AgentMode::Draining(drain) => wire::AgentMode {
+            since_unix_ms: millis(drain.since),
+            deadline_unix_ms: millis(drain.deadline),
+            mark_gone: drain.mark_gone,
+            ..of(Kind::Draining)
+        },
+        AgentMode::Drained { since } => wire::AgentMode { since_unix_ms: millis(since), ..of(Kind::Drained) },
+    }
 }
 
 fn framework(record: &wire::FrameworkRecord) -> Result<FrameworkRecord, String> {
@@ -302,7 +339,12 @@ mod tests {
                 gone: false,
                 unreachable_since: Some(Timestamp(17)),
                 holdings_generation: 4,
-                holdings: Resources::held_as(Holding { reservation, volume: None }, quantities),
+                holdings: Resources::held_as(
+                    Holding { reservation: reservation.clone(), volume: None },
+                    quantities.clone(),
+                ),
+                mode: AgentMode::Draining(Drain { since: Timestamp(5), deadline: Timestamp(9), mark_gone: true }),
+                orphans: Resources::held_as(Holding { reservation, volume: None }, quantities),
             }),
             Record::Framework(FrameworkRecord {
                 id: id.clone(),

@@ -1,7 +1,8 @@
 //! Scheduler events.
 use std::collections::BTreeMap;
 
-use model::call::{Offer, SchedulerEvent};
+use model::Timestamp;
+use model::call::{InverseOffer, Offer, SchedulerEvent};
 
 use super::{FieldError, agent_id, executor_id, framework_id, offer_id, resources, role_name, task};
 use crate::mesos::v1 as wire;
@@ -31,6 +32,16 @@ pub fn to_wire(event: &SchedulerEvent, master: Option<&wire::MasterInfo>) -> sch
         SchedulerEvent::Rescind(id) => {
             out.rescind = Some(sched::event::Rescind { offer_id: wire::OfferId { value: id.to_string() } });
             EventType::Rescind
+        }
+        SchedulerEvent::InverseOffers(offers) => {
+            let inverse_offers = offers.iter().map(inverse_offer_to_wire).collect();
+            out.inverse_offers = Some(sched::event::InverseOffers { inverse_offers });
+            EventType::InverseOffers
+        }
+        SchedulerEvent::RescindInverseOffer(id) => {
+            out.rescind_inverse_offer =
+                Some(sched::event::RescindInverseOffer { inverse_offer_id: wire::OfferId { value: id.to_string() } });
+            EventType::RescindInverseOffer
         }
         SchedulerEvent::Update(status) => {
             out.update = Some(sched::event::Update { status: task::status_to_wire(status) });
@@ -126,13 +137,45 @@ pub fn from_wire(event: &sched::Event) -> Result<Option<SchedulerEvent>, FieldEr
             let error = event.error.as_ref().ok_or_else(|| missing("error"))?;
             SchedulerEvent::Error(error.message.clone())
         }
-        EventType::Unknown
-        | EventType::Heartbeat
-        | EventType::Message
-        | EventType::InverseOffers
-        | EventType::RescindInverseOffer
-        | EventType::UpdateOperationStatus => return Ok(None),
+        EventType::InverseOffers => {
+            let offers = event.inverse_offers.as_ref().ok_or_else(|| missing("inverse_offers"))?;
+            let read = |(i, offer)| {
+                inverse_offer_from_wire(offer)
+                    .map_err(|error: FieldError| error.within(&format!("inverse_offers.inverse_offers[{i}]")))
+            };
+            SchedulerEvent::InverseOffers(offers.inverse_offers.iter().enumerate().map(read).collect::<Result<_, _>>()?)
+        }
+        EventType::RescindInverseOffer => {
+            let rescind = event.rescind_inverse_offer.as_ref().ok_or_else(|| missing("rescind_inverse_offer"))?;
+            let id = &rescind.inverse_offer_id.value;
+            SchedulerEvent::RescindInverseOffer(offer_id(id, "rescind_inverse_offer.inverse_offer_id")?)
+        }
+        EventType::Unknown | EventType::Heartbeat | EventType::Message | EventType::UpdateOperationStatus => {
+            return Ok(None);
+        }
     }))
+}
+
+fn inverse_offer_to_wire(offer: &InverseOffer) -> wire::InverseOffer {
+    let nanoseconds = i64::try_from(offer.unavailable_from.0).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    wire::InverseOffer {
+        id: wire::OfferId { value: offer.id.to_string() },
+        framework_id: wire::FrameworkId { value: offer.framework_id.to_string() },
+        agent_id: Some(wire::AgentId { value: offer.agent_id.to_string() }),
+        unavailability: wire::Unavailability { start: wire::TimeInfo { nanoseconds }, duration: None },
+        resources: Vec::new(),
+    }
+}
+
+fn inverse_offer_from_wire(offer: &wire::InverseOffer) -> Result<InverseOffer, FieldError> {
+    let agent = offer.agent_id.as_ref().ok_or_else(|| FieldError::missing("agent_id"))?;
+    let millis = u64::try_from(offer.unavailability.start.nanoseconds / 1_000_000).unwrap_or_default();
+    Ok(InverseOffer {
+        id: offer_id(&offer.id.value, "id")?,
+        framework_id: framework_id(&offer.framework_id.value, "framework_id")?,
+        agent_id: agent_id(&agent.value, "agent_id")?,
+        unavailable_from: Timestamp(millis),
+    })
 }
 
 fn offer_from_wire(offer: &wire::Offer) -> Result<Offer, FieldError> {

@@ -1,0 +1,181 @@
+//! What operators decide about agents: offered or not, and emptied. A drain has two levels: the frameworks hear of it
+//! first, as Mesos' inverse offers, and move what they have by their own rules; what is still there after the deadline
+//! the master kills.
+use model::call::{InverseOffer, SchedulerEvent};
+use model::{AgentId, FrameworkId, OfferId, Span};
+
+use crate::agent::AgentState;
+use crate::decision::{Decision, OfferEnd, Rejected};
+use crate::limits;
+use crate::master::Master;
+use crate::registry::{AgentMode, Drain, Record};
+use crate::timer::Timer;
+
+impl Master {
+    /// An agent by name or id.
+    pub(crate) fn find_agent(&self, agent: &str) -> Result<AgentId, Rejected> {
+        let by_id = || self.agents.keys().find(|id| id.as_str() == agent);
+        let found = self.agent_names.get(agent).or_else(by_id).cloned();
+        found.ok_or_else(|| Rejected::UnknownAgent { agent: agent.to_owned() })
+    }
+
+    fn find_living(&self, agent: &str) -> Result<AgentId, Rejected> {
+        let id = self.find_agent(agent)?;
+        if self.agents[&id].state == AgentState::Gone {
+            return Err(Rejected::AgentGone { agent_id: id });
+        }
+        Ok(id)
+    }
+
+    pub(crate) fn ask_deactivate(&mut self, agent: &str) -> Result<(), Rejected> {
+        let id = self.find_living(agent)?;
+        if self.agents[&id].record.mode == AgentMode::Active {
+            self.set_mode(&id, AgentMode::Deactivated);
+            self.rescind_offers_of(&id);
+        }
+        Ok(())
+    }
+
+    /// What frameworks and the master ended meanwhile stays ended.
+    pub(crate) fn ask_reactivate(&mut self, agent: &str) -> Result<(), Rejected> {
+        let id = self.find_living(agent)?;
+        let before = self.agents[&id].record.mode;
+        if before == AgentMode::Active {
+            return Ok(());
+        }
+        if let AgentMode::Draining(drain) = before {
+            self.call_off(&id, &drain);
+        }
+        self.set_mode(&id, AgentMode::Active);
+        self.mark(&id);
+        Ok(())
+    }
+
+    /// A drain that goes on gets the new deadline.
+    pub(crate) fn ask_drain(&mut self, agent: &str, max_grace: Span, mark_gone: bool) -> Result<(), Rejected> {
+        let limit = limits::DRAIN_GRACE_MAX;
+        if max_grace > limit {
+            return Err(Rejected::GraceTooLong { seconds: max_grace.0 / 1000, limit: limit.0 / 1000 });
+        }
+        let id = self.find_living(agent)?;
+        if let AgentMode::Draining(before) = self.agents[&id].record.mode {
+            self.call_off(&id, &before);
+        }
+        let drain = Drain { since: self.now, deadline: self.now + max_grace, mark_gone };
+        self.set_mode(&id, AgentMode::Draining(drain));
+        self.rescind_offers_of(&id);
+        self.draining.insert(id.clone());
+        self.timers.set(drain.deadline, Timer::Drain(id.clone()));
+        let connected: Vec<FrameworkId> =
+            self.frameworks.values().filter(|f| f.session().is_some()).map(|f| f.id().clone()).collect();
+        for framework_id in connected {
+            let event = SchedulerEvent::InverseOffers(vec![inverse_offer(&framework_id, &id, &drain)]);
+            self.tell_framework(&framework_id, event);
+        }
+        self.drain_due(&id);
+        Ok(())
+    }
+
+    fn call_off(&mut self, id: &AgentId, drain: &Drain) {
+        self.draining.remove(id);
+        self.timers.unset(drain.deadline, Timer::Drain(id.clone()));
+        let connected: Vec<FrameworkId> =
+            self.frameworks.values().filter(|f| f.session().is_some()).map(|f| f.id().clone()).collect();
+        for framework_id in connected {
+            self.tell_framework(&framework_id, SchedulerEvent::RescindInverseOffer(inverse_offer_id(id, drain)));
+        }
+    }
+
+    fn set_mode(&mut self, id: &AgentId, mode: AgentMode) {
+        let agent = self.agents.get_mut(id).expect("the caller found it");
+        agent.record.mode = mode;
+        let record = agent.record.clone();
+        self.outbox.persist(Record::Agent(record));
+        self.dirty.agents.insert(id.clone());
+        self.decided(Decision::AgentModeSet { agent_id: id.clone(), mode });
+    }
+
+    pub(crate) fn rescind_offers_of(&mut self, id: &AgentId) {
+        for offer_id in self.offers.of_agent(id) {
+            if let Some(offer) = self.end_offer(&offer_id, OfferEnd::Rescinded) {
+                self.tell_framework(&offer.framework_id, SchedulerEvent::Rescind(offer_id));
+            }
+        }
+    }
+
+    /// Everything a framework that begins a session must know of drains.
+    pub(crate) fn tell_of_drains(&mut self, framework_id: &FrameworkId) {
+        let offers: Vec<InverseOffer> = self
+            .draining
+            .iter()
+            .filter_map(|id| match &self.agents[id].record.mode {
+                AgentMode::Draining(drain) => Some(inverse_offer(framework_id, id, drain)),
+                AgentMode::Active | AgentMode::Deactivated | AgentMode::Drained { .. } => None,
+            })
+            .collect();
+        if !offers.is_empty() {
+            self.tell_framework(framework_id, SchedulerEvent::InverseOffers(offers));
+        }
+    }
+
+    /// The deadline may have passed: what is still there is killed, with its own grace.
+    pub(crate) fn drain_due(&mut self, id: &AgentId) {
+        if !self.is_emptied_by_force(id) {
+            return;
+        }
+        let tasks: Vec<_> = self.agents[id].tasks.iter().cloned().collect();
+        for (framework_id, task_id) in tasks {
+            let task = self.ledger.get(&framework_id, &task_id).expect("an agent's tasks are in the ledger");
+            if !task.state().is_terminal() && task.kill.is_none() {
+                self.kill(&framework_id, &task_id, Some(id), None);
+            }
+        }
+    }
+
+    /// Whether an agent is being drained and its deadline has passed.
+    pub(crate) fn is_emptied_by_force(&self, id: &AgentId) -> bool {
+        let mode = self.agents.get(id).map(|agent| agent.record.mode);
+        matches!(mode, Some(AgentMode::Draining(drain)) if drain.deadline <= self.now)
+    }
+
+    /// Agents that have become empty. Only one that is here can say that it is.
+    pub(crate) fn settle_drains(&mut self) {
+        let empty: Vec<(AgentId, Drain)> = self
+            .draining
+            .iter()
+            .filter_map(|id| {
+                let agent = &self.agents[id];
+                let is_empty = agent.session().is_some() && agent.tasks.is_empty() && agent.ghosts.is_empty();
+                match agent.record.mode {
+                    AgentMode::Draining(drain) if is_empty => Some((id.clone(), drain)),
+                    AgentMode::Draining(_) | AgentMode::Active | AgentMode::Deactivated | AgentMode::Drained { .. } => {
+                        None
+                    }
+                }
+            })
+            .collect();
+        for (id, drain) in empty {
+            self.draining.remove(&id);
+            self.timers.unset(drain.deadline, Timer::Drain(id.clone()));
+            self.set_mode(&id, AgentMode::Drained { since: self.now });
+            self.decided(Decision::AgentDrained { agent_id: id.clone() });
+            if drain.mark_gone {
+                self.give_up(&id);
+            }
+        }
+    }
+}
+
+/// The same for every framework, and another one for every drain.
+fn inverse_offer_id(agent_id: &AgentId, drain: &Drain) -> OfferId {
+    OfferId::new(format!("{agent_id}-I{}", drain.since.0)).expect("made of an agent's id and a number")
+}
+
+fn inverse_offer(framework_id: &FrameworkId, agent_id: &AgentId, drain: &Drain) -> InverseOffer {
+    InverseOffer {
+        id: inverse_offer_id(agent_id, drain),
+        framework_id: framework_id.clone(),
+        agent_id: agent_id.clone(),
+        unavailable_from: drain.deadline,
+    }
+}
