@@ -8,7 +8,7 @@ mod volumes;
 use std::collections::BTreeMap;
 
 use model::call::Operation;
-use model::{AgentId, OfferId, Principal, Reservation, Resources, RoleName};
+use model::{AgentId, OfferId, Principal, Ranges, Reservation, Resources, RoleName};
 
 use crate::record::UnitKey;
 use crate::spec::{PodSpec, TaskSpec};
@@ -42,6 +42,8 @@ pub struct Need {
     pub is_reserved: bool,
     /// Where it was before: ports are kept if they can.
     pub before: Option<Placement>,
+    /// Port numbers that other agents offer, too: of these a number is chosen that all instances are to have.
+    pub common_ports: Ranges,
 }
 
 impl Need {
@@ -116,7 +118,7 @@ fn stages(
     let title = need.spec.has_persistent_volumes().then(|| owner.reservation(&need.unit));
     // Volumes first: where the data is decides more than what is free beside it.
     let volumes = verdict.stage("volumes", volumes::check(need, &available, title.as_ref()))?;
-    let ports = verdict.stage("ports", ports::choose(need, &available, title.as_ref()))?;
+    let ports = verdict.stage("ports", ports::choose(need, &available, title.as_ref(), neighbours))?;
     verdict.stage("resources", resources::divide(need, offer, title.as_ref(), volumes, ports))
 }
 

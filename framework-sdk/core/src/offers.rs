@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::call::{Offer, Operation};
-use model::{AgentId, ExecutorId, Refusal, Resources, TaskId, TaskState, Timestamp};
+use model::{AgentId, ExecutorId, Ranges, Refusal, Resources, TaskId, TaskState, Timestamp};
 
 use crate::evaluate::{self, AgentOffer, Fit, LABEL_FRAMEWORK, LABEL_UNIT, Need, Neighbour, Reason, verdict};
 use crate::event::{Command, Launch, PodLaunch};
@@ -11,6 +11,7 @@ use crate::limits;
 use crate::mutation::{Mutation, mutated};
 use crate::record::{Intent, TaskRecord, UnitKey, Write};
 use crate::scheduler::Scheduler;
+use crate::spec::PortKind;
 use crate::view::Placement;
 
 impl Scheduler {
@@ -65,7 +66,8 @@ impl Scheduler {
     fn place(&mut self, by_agent: &mut BTreeMap<AgentId, AgentOffer>) -> BTreeMap<AgentId, Vec<(Need, Fit)>> {
         let mut placed: BTreeMap<AgentId, Vec<(Need, Fit)>> = BTreeMap::new();
         let mut neighbours = self.neighbours();
-        for need in self.needs.clone() {
+        for mut need in self.needs.clone() {
+            need.common_ports = self.common_ports(&need, by_agent);
             let is_suspect = self.units.get(&need.unit).is_some_and(|unit| unit.failures > 0);
             let mut order: Vec<AgentId> = by_agent.keys().cloned().collect();
             order.sort_by_key(|id| {
@@ -91,6 +93,22 @@ impl Scheduler {
             }
         }
         placed
+    }
+
+    /// Numbers that as many of the agents as possible have free, if a port of the pod is to have one number everywhere.
+    fn common_ports(&self, need: &Need, by_agent: &BTreeMap<AgentId, AgentOffer>) -> Ranges {
+        let mut common = Ranges::empty();
+        if !need.spec.tasks.iter().flat_map(|task| &task.ports).any(|port| port.kind == PortKind::Shared) {
+            return common;
+        }
+        for offer in by_agent.values() {
+            let free = offer.resources.usable_by(&self.owner.role).unreserved.ports;
+            let both = if common.is_empty() { free } else { common.intersection(&free) };
+            if !both.is_empty() {
+                common = both;
+            }
+        }
+        common
     }
 
     fn remember(&mut self, unit: &UnitKey, verdict: &evaluate::Verdict) {

@@ -273,6 +273,7 @@ impl Scheduler {
             is_reserved: unit.reserved_on.is_some(),
             bound_to,
             before: unit.placement.clone(),
+            common_ports: model::Ranges::default(),
         };
         let mut why = self.obstacle(&need);
         let unit = &self.units[key];

@@ -46,6 +46,13 @@ pub enum Reason {
     },
     /// A port is not free.
     Port(String),
+    /// The port that the pod's other instances have is not free.
+    SharedPort {
+        /// Its number.
+        port: u64,
+        /// The pod.
+        pod: String,
+    },
     /// Its volume is not in the offer.
     VolumeAbsent(String),
     /// It offers nothing.
@@ -73,6 +80,9 @@ impl Reason {
             Reason::Bound { because } => format!("{who} {} not the one it is bound to ({because})", verb("is", "are")),
             Reason::Lacks { free, .. } => format!("{who} {} {free} free", verb("has", "have")),
             Reason::Port(ports) => format!("{who} {} not port {ports} free", verb("has", "have")),
+            Reason::SharedPort { port, pod } => {
+                format!("{who} {} not port {port} free, which every {pod} has", verb("has", "have"))
+            }
             Reason::VolumeAbsent(volume) => format!("{who} {} not offer its volume {volume}", verb("does", "do")),
             Reason::NoOffer => format!("{who} {} nothing", verb("offers", "offer")),
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use model::{Milli, Quantities, Span};
 use serde::{Deserialize, Serialize};
 
-use super::{PortKind, TaskSpec, VolumeSource};
+use super::{TaskSpec, VolumeSource};
 
 /// One kind of pod.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -108,7 +108,7 @@ impl PodSpec {
     }
     /// How many ports of any number an instance takes.
     pub fn any_ports(&self) -> usize {
-        self.tasks.iter().flat_map(|task| &task.ports).filter(|port| port.kind == PortKind::Any).count()
+        self.tasks.iter().flat_map(|task| &task.ports).filter(|port| port.kind.fixed().is_none()).count()
     }
 }
 

@@ -91,6 +91,8 @@ pub struct PortSpec {
 pub enum PortKind {
     /// Any number the offer has; kept over restarts on the same agent where possible.
     Any,
+    /// Any number, but the same for all instances of the pod: the first that is placed chooses.
+    Shared,
     /// This number; the agent must offer it.
     Fixed(u16),
     /// All numbers from the first to the second, as [`PortKind::Fixed`].
@@ -228,7 +230,7 @@ impl PortKind {
     /// The numbers, if they are given.
     pub fn fixed(self) -> Option<(u64, u64)> {
         match self {
-            PortKind::Any => None,
+            PortKind::Any | PortKind::Shared => None,
             PortKind::Fixed(number) => Some((number.into(), number.into())),
             PortKind::Range(begin, end) => Some((begin.into(), end.into())),
         }

@@ -146,7 +146,7 @@ fn validate_pod(field: &str, pod: &PodSpec) -> Result<(), SpecError> {
                 PortKind::Range(begin, end) if begin > end => {
                     return fail(format!("{field}.kind"), "the range is empty");
                 }
-                PortKind::Any | PortKind::Fixed(_) | PortKind::Range(..) => {}
+                PortKind::Any | PortKind::Shared | PortKind::Fixed(_) | PortKind::Range(..) => {}
             }
         }
         for (j, volume) in task.volumes.iter().enumerate() {
