@@ -224,6 +224,9 @@ pub(crate) struct MasterInit {
     /// Agents' pod subnets are cut from this network
     #[arg(long, value_name = "CIDR")]
     pub(crate) pod_range: Option<String>,
+    /// Frameworks' virtual addresses are taken from this network [default: 198.18.0.0/16]
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) vip_range: Option<String>,
     /// Where the first operator's identity is written [default: ~/.mezzo/identity]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) operator_identity: Option<PathBuf>,

@@ -1,6 +1,8 @@
 //! How a framework (and the HTTP API) speaks to its running scheduler.
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use daemon::client::HttpClient;
 use framework_core::evaluate::Verdict;
 use framework_core::plan::PlanView;
 use framework_core::spec::{InstanceName, ServiceSpec};
@@ -18,6 +20,8 @@ pub struct Handle {
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) published: watch::Receiver<Arc<Published>>,
     pub(crate) state: StateStore,
+    pub(crate) master: HttpClient,
+    pub(crate) framework: Arc<str>,
 }
 
 /// What the scheduler shows to the outside after every step.
@@ -130,6 +134,25 @@ impl Handle {
     /// If the state cannot be written.
     pub async fn uninstall(&self) -> Result<(), Refusal> {
         self.ask(|reply| Request::Uninstall { reply }).await
+    }
+
+    /// The virtual address that belongs to this framework under a name; leased when it is asked for the first time, durable
+    /// then, and the same until the framework is torn down. Behind it are the tasks whose discovery has a
+    /// [`VipSpec`](framework_core::spec::VipSpec) of that name, none at first. Only for a framework that has subscribed
+    /// once: its hooks may ask. A master that is away is waited for, for a while.
+    ///
+    /// # Errors
+    /// If the name is none, the pool's range is used up, or the master does not answer.
+    pub async fn vip(&self, name: &str) -> Result<Ipv4Addr, Refusal> {
+        let deadline = tokio::time::Instant::now() + limits::VIP_TIME;
+        loop {
+            match crate::vip::lease(&self.master, &self.framework, name).await {
+                Err(error) if error.is_passing() && tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(limits::WRITE_RETRY).await;
+                }
+                done => return done.map_err(crate::vip::LeaseError::refusal),
+            }
+        }
     }
 
     async fn ask(&self, request: impl FnOnce(Reply) -> Request) -> Result<(), Refusal> {

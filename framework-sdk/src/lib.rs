@@ -19,6 +19,7 @@ mod payload;
 mod records;
 pub mod sdk;
 pub mod state;
+mod vip;
 
 pub use config::{Config, ConfigError};
 pub use framework::{

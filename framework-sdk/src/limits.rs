@@ -26,5 +26,9 @@ pub(crate) const ACTION_TIME: Duration = Duration::from_secs(600);
 pub(crate) const TARGET_RETRY: Duration = Duration::from_secs(5);
 /// Before a write that a lost connection left in doubt is tried again.
 pub(crate) const WRITE_RETRY: Duration = Duration::from_millis(200);
+/// For one answer to a question for a virtual address.
+pub(crate) const VIP_ANSWER: Duration = Duration::from_secs(5);
+/// How long a master that is away is asked for a virtual address; below what a rendering may take.
+pub(crate) const VIP_TIME: Duration = Duration::from_secs(30);
 /// Body of a request to the HTTP API.
 pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -8,6 +8,7 @@ use framework_core::spec::{
 use framework_core::view::Placement;
 use model::task::Pod;
 use model::{FrameworkId, Resources, TaskId};
+use proto::convert::task::VIP_LABEL;
 use proto::convert::{self, FieldError};
 use proto::mesos::v1 as mesos;
 use proto::mezzo::v1 as mezzo;
@@ -183,7 +184,10 @@ fn discovery(launch: &PodLaunch, spec: &TaskSpec) -> Option<mesos::DiscoveryInfo
             name: Some(port.name.clone()),
             protocol: Some("tcp".to_owned()),
             visibility: Some(visibility.into()),
-            labels: None,
+            labels: chosen.filter(|_| is_external).and_then(|discovery| discovery.vip.as_ref()).map(|vip| {
+                let value = Some(format!("{}:{}", vip.name, vip.port));
+                mesos::Labels { labels: vec![mesos::Label { key: VIP_LABEL.to_owned(), value }] }
+            }),
         })
     });
     Some(mesos::DiscoveryInfo {

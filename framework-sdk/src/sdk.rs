@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, RwLock};
 
+use daemon::client::HttpClient;
 use daemon::identity::{Identity, IdentityError};
 use daemon::tls::TlsError;
 use model::{RoleName, Span};
@@ -74,7 +75,9 @@ impl Sdk {
         let (sender, requests) = mpsc::channel(limits::REQUESTS_MAX);
         let (published, watched) = watch::channel(Arc::new(Published::default()));
         let state = StateStore { entries: Arc::new(RwLock::new(BTreeMap::new())), requests: sender.clone() };
-        let handle = Handle { requests: sender, published: watched, state };
+        let master = HttpClient::new(&config.master, MASTER_NAME, &identity)?;
+        let framework = config.framework_name.as_str().into();
+        let handle = Handle { requests: sender, published: watched, state, master, framework };
         Ok(Self { config, identity, role, handle, requests, published })
     }
 

@@ -13,6 +13,8 @@ pub struct MasterInit {
     pub pod_range: String,
     /// Length of the prefix of an agent's subnet.
     pub pod_prefix_length: u8,
+    /// Frameworks' virtual addresses are taken from this CIDR. It cannot change later.
+    pub vip_range: String,
     /// Name of the first operator.
     pub operator: String,
     /// Where the first operator's identity goes.
@@ -27,6 +29,7 @@ impl MasterInit {
             pool: "mezzo".to_owned(),
             pod_range: "10.100.0.0/14".to_owned(),
             pod_prefix_length: 24,
+            vip_range: master_core::registry::VIP_RANGE.to_owned(),
             operator: "admin".to_owned(),
             operator_identity: operator_identity.into(),
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemon::identity::{CertificateAuthority, CertificateRequest, Identity, IdentityError};
-use master_core::Pool;
+use master_core::{Pool, lease};
 use model::{Principal, Refusal};
 
 use crate::config::MasterInit;
@@ -60,6 +60,13 @@ pub fn init(config: &MasterInit) -> Result<Initialized, MasterError> {
     if layout.registry().exists() {
         return Err(MasterError::Registry(RegistryError::PoolExists { path: config.state_dir.clone() }));
     }
+    if lease::overlap(&config.pod_range, &config.vip_range) {
+        let (pods, vips) = (config.pod_range.clone(), config.vip_range.clone());
+        return Err(MasterError::Ranges { pods, vips });
+    }
+    if !lease::is_network(&config.vip_range) {
+        return Err(MasterError::VipRange { range: config.vip_range.clone() });
+    }
     std::fs::create_dir_all(&config.state_dir)
         .map_err(|source| MasterError::StateDir { path: config.state_dir.clone(), source })?;
     restrict(&config.state_dir)?;
@@ -79,6 +86,7 @@ pub fn init(config: &MasterInit) -> Result<Initialized, MasterError> {
         epoch: 0,
         pod_range: config.pod_range.clone(),
         pod_prefix_length: config.pod_prefix_length,
+        vip_range: config.vip_range.clone(),
     };
     // Last: a directory with a registry is a pool.
     let registry = RedbRegistry::open(&layout.registry())?;

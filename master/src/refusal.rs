@@ -52,7 +52,7 @@ fn code(refusal: &Refusal) -> Code {
         "MST0007" | "MST0031" | "MST0103" | "CAT0002" | "CAT0003" => Code::NotFound,
         "MST0004" | "MST0104" => Code::AlreadyExists,
         "MST0011" | "MST0105" => Code::Unavailable,
-        "MST0010" | "MST0035" | "MST0106" => Code::ResourceExhausted,
+        "MST0010" | "MST0035" | "MST0039" | "MST0106" => Code::ResourceExhausted,
         "MST0006" | "MST0032" | "CAT0005" => Code::FailedPrecondition,
         "MST0108" => Code::Internal,
         _ => Code::InvalidArgument,

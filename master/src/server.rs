@@ -39,6 +39,20 @@ pub enum MasterError {
         #[source]
         source: std::io::Error,
     },
+    /// The ranges of pods and virtual addresses overlap.
+    #[error("the pod range {pods} and the VIP range {vips} overlap: choose another one of them")]
+    Ranges {
+        /// Of pods.
+        pods: String,
+        /// Of virtual addresses.
+        vips: String,
+    },
+    /// The range of virtual addresses is none.
+    #[error("the VIP range '{range}' must be a network like 198.18.0.0/16, with a prefix of at most 30")]
+    VipRange {
+        /// As given.
+        range: String,
+    },
     /// The registry cannot be used.
     #[error(transparent)]
     Registry(#[from] RegistryError),

@@ -1,7 +1,7 @@
 //! The read model: what the core says has changed, kept for whoever lists, watches, explains or routes. Writers are the
 //! runner alone; readers never wait for the core.
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
 use master_core::decision::Withheld;
@@ -29,6 +29,8 @@ pub(crate) struct View {
     pub(crate) past_names: BTreeMap<FrameworkId, String>,
     /// Why an agent's free resources were not offered, the latest reason of each framework and agent.
     pub(crate) withheld: BTreeMap<(FrameworkId, AgentId), (RoleName, Withheld)>,
+    /// Virtual addresses, by framework and name.
+    pub(crate) vips: BTreeMap<(FrameworkId, String), Ipv4Addr>,
     /// Tasks by framework and discovery name, for the gateway.
     discovered: BTreeMap<(FrameworkId, String), BTreeSet<TaskId>>,
 }
@@ -46,6 +48,7 @@ impl View {
             }
             Delta::FrameworkRemoved(id) => {
                 self.frameworks.remove(&id);
+                self.vips.retain(|(holder, _), _| *holder != id);
                 self.withheld.retain(|(framework_id, _), _| *framework_id != id);
                 self.forget_names();
             }
@@ -70,6 +73,9 @@ impl View {
             }
             Delta::RoleRemoved(name) => {
                 self.roles.remove(&name);
+            }
+            Delta::Vip { framework_id, name, address } => {
+                self.vips.insert((framework_id, name), address);
             }
         }
     }

@@ -270,6 +270,30 @@ pub struct Discovery {
     pub name: String,
     /// Its ports.
     pub ports: Vec<DiscoveryPort>,
+    /// Whether the task has a readiness check: until that has passed nobody is led to its virtual addresses.
+    #[serde(default)]
+    pub checked: bool,
+}
+
+impl Discovery {
+    /// The virtual addresses behind which the task is, and the ports of its own to which they lead.
+    pub fn vips(&self) -> impl Iterator<Item = (&Vip, u16)> {
+        self.ports.iter().filter_map(|port| Some((port.vip.as_ref()?, port.number)))
+    }
+    /// Why nobody is led to the task's virtual addresses, in words; `None`: they are.
+    pub fn held_back(&self, status: &TaskStatus) -> Option<String> {
+        let said = |words: &str| match status.message.as_str() {
+            "" => words.to_owned(),
+            message => format!("{words}: {message}"),
+        };
+        match (status.state, status.healthy, status.ready) {
+            (TaskState::Running, Some(false), _) => Some(said("not healthy")),
+            (TaskState::Running, _, Some(false)) => Some(said("not ready")),
+            (TaskState::Running, _, None) if self.checked => Some("not ready: its check has not passed yet".to_owned()),
+            (TaskState::Running, Some(true) | None, Some(true) | None) => None,
+            (state, _, _) => Some(said(&format!("not running but {}", format!("{state:?}").to_lowercase()))),
+        }
+    }
 }
 
 /// One port by which a task is found.
@@ -281,7 +305,59 @@ pub struct DiscoveryPort {
     pub name: String,
     /// Whether the gateway passes TLS through to it.
     pub external: bool,
+    /// The virtual address behind which it is one of several.
+    #[serde(default)]
+    pub vip: Option<Vip>,
 }
+
+/// A port of a virtual address. The address belongs to the framework and the name; the master leases it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Vip {
+    /// Unique in the framework.
+    pub name: String,
+    /// The port on the virtual address.
+    pub port: u16,
+}
+
+impl Vip {
+    /// The longest name: a label of a DNS name.
+    pub const NAME_LENGTH_MAX: usize = 63;
+
+    /// Takes a name of 1 to 63 of a-z, 0-9 and `-` (not at the ends), and a port that is one.
+    pub fn new(name: &str, port: u16) -> Option<Self> {
+        (Self::is_name(name) && port > 0).then(|| Self { name: name.to_owned(), port })
+    }
+    /// Whether a text can name a virtual address.
+    pub fn is_name(name: &str) -> bool {
+        !name.is_empty()
+            && name.len() <= Self::NAME_LENGTH_MAX
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && !name.starts_with('-')
+            && !name.ends_with('-')
+    }
+}
+
+impl std::fmt::Display for Vip {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.name, self.port)
+    }
+}
+
+impl std::str::FromStr for Vip {
+    type Err = InvalidVip;
+    /// Reads `<name>:<port>`; a `/` before the name, as DC/OS had it, is allowed.
+    fn from_str(text: &str) -> Result<Self, InvalidVip> {
+        let bad = || InvalidVip(text.to_owned());
+        let (name, port) = text.rsplit_once(':').ok_or_else(bad)?;
+        let port = port.parse().map_err(|_| bad())?;
+        Self::new(name.strip_prefix('/').unwrap_or(name), port).ok_or_else(bad)
+    }
+}
+
+/// A text that is no `<name>:<port>`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no <name>:<port>, the name 1 to 63 of a-z, 0-9 and '-', not at the ends")]
+pub struct InvalidVip(pub String);
 
 /// A task as launched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -327,6 +403,25 @@ mod tests {
                 assert!(!from.may_become(next), "{from:?} -> {next:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_vip_is_a_name_and_a_port() {
+        for (text, expected) in [
+            ("api:443", Some(("api", 443))),
+            ("/api-2:1", Some(("api-2", 1))),
+            ("api", None),
+            ("api:0", None),
+            ("api:70000", None),
+            ("-api:1", None),
+            ("Api:1", None),
+            (":1", None),
+            ("a.b:1", None),
+        ] {
+            let read = text.parse::<Vip>().ok();
+            assert_eq!(read.as_ref().map(|vip| (vip.name.as_str(), vip.port)), expected, "{text}");
+        }
+        assert_eq!(Vip::new("api", 443).map(|vip| vip.to_string()).as_deref(), Some("api:443"));
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn task(definition: &ServiceDefinition) -> TaskSpec {
         readiness: readiness(definition),
         restart,
         kill_grace: Some(Span::millis(definition.kill_grace_ms.into())),
-        discovery: Some(DiscoverySpec { name: definition.name.clone(), external }),
+        discovery: Some(DiscoverySpec { name: definition.name.clone(), external, vip: None }),
         ..TaskSpec::default()
     }
 }

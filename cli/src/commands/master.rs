@@ -29,6 +29,9 @@ fn init(arguments: MasterInit) -> Result<()> {
     if let Some(range) = arguments.pod_range {
         config.pod_range = range;
     }
+    if let Some(range) = arguments.vip_range {
+        config.vip_range = range;
+    }
     let made = ::master::init(&config)
         .map_err(|error| Failure::while_doing(format!("make a pool in {}", arguments.dir.display()), &error))?;
     output::note(&format!(

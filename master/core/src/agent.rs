@@ -14,6 +14,10 @@ use crate::view::{AgentStateView, AgentView};
 pub(crate) struct Agent {
     pub(crate) record: AgentRecord,
     pub(crate) state: AgentState,
+    /// When it last answered; zero if not since the master's start.
+    pub(crate) heard: Timestamp,
+    /// Since when nothing was heard, once that is too long.
+    pub(crate) silent: Option<Timestamp>,
     /// What it said when it registered; empty before.
     pub(crate) facts: Facts,
     /// With holdings as the master decided them. Empty unless it counts.
@@ -71,6 +75,8 @@ impl Agent {
         Self {
             record,
             state,
+            heard: Timestamp::default(),
+            silent: None,
             facts: Facts::default(),
             total: Resources::default(),
             allocated: Resources::default(),
@@ -132,6 +138,7 @@ impl Agent {
             attributes: self.facts.attributes.clone(),
             software: self.facts.software.clone(),
             registered: self.facts.registered,
+            silent: self.silent,
             tasks: self.tasks.len(),
             holdings: self.record.holdings.clone(),
             orphans: self.record.orphans.clone(),

@@ -3,6 +3,8 @@ use std::collections::BTreeSet;
 
 use model::{Principal, Span};
 
+use crate::limits;
+
 /// The options, with their defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -15,6 +17,9 @@ pub struct Config {
     pub refuse_min: Span,
     /// How often connected agents are pinged.
     pub ping_interval: Span,
+    /// So many pings without an answer, and nobody is sent to the agent's tasks any more. One that answers late is sent
+    /// clients again at once; its session is not touched.
+    pub silence_misses: u32,
     /// So many pings without an answer end an agent's session.
     pub ping_misses_max: u32,
     /// How long a disconnected agent may stay away before its tasks become unreachable.
@@ -29,8 +34,9 @@ impl Default for Config {
             privileged_principals: BTreeSet::new(),
             offer_timeout: Some(Span::seconds(60)),
             refuse_min: Span::millis(500),
-            ping_interval: Span::seconds(5),
-            ping_misses_max: 3,
+            ping_interval: limits::PING_INTERVAL,
+            silence_misses: limits::SILENCE_MISSES,
+            ping_misses_max: limits::PING_MISSES_MAX,
             disconnected_grace: Span::seconds(10),
             reregister_timeout: Span::seconds(60),
         }
@@ -44,6 +50,11 @@ impl Config {
             Some(prefix) => principal.as_str().starts_with(prefix),
             None => principal.as_str() == listed,
         })
+    }
+    /// An agent is silent when nothing was heard of it for this long: in the worst case the last answer came just before
+    /// the first ping that was missed.
+    pub fn silence(&self) -> Span {
+        Span(self.ping_interval.0 * u64::from(self.silence_misses))
     }
     /// What agents are told: without a ping for this long they connect anew, sooner than the master gives them up.
     pub fn ping_timeout(&self) -> Span {

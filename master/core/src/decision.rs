@@ -203,6 +203,13 @@ rejections! {
     /// No subnet left.
     NoSubnet { range: String } = "MST0029",
         "the pool's pod range {range} has no subnet left", "make the pool anew with a larger pod range";
+    /// No virtual address left.
+    NoVip { range: String } = "MST0039",
+        "the pool's VIP range {range} has no address left", "make the pool anew with a larger VIP range";
+    /// The agent would be hidden by a virtual address.
+    AddressIsVip { address: String, range: String } = "MST0040",
+        "the agent's address {address} is in the pool's VIP range {range}",
+        "give the agent another address, or make the pool anew with another VIP range";
     /// A message before registration.
     NotRegistered = "MST0030", "the agent has not registered", "register first";
     /// No such agent.

@@ -63,6 +63,8 @@ pub enum OperatorRequest {
     DrainAgent { agent: String, max_grace: Span, mark_gone: bool },
     /// Declares an agent, given by id or name, gone for good. It must not be connected, or be drained.
     MarkAgentGone { agent: String },
+    /// Leases a virtual address to a framework, given by id or name, for its own principal or an operator.
+    LeaseVip { framework: String, name: String, principal: Principal },
     /// Replaces the list of principals that may launch privileged tasks, beside those in the configuration.
     SetPrivileged { principals: BTreeSet<String> },
 }

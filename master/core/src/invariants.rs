@@ -174,7 +174,7 @@ fn sessions_are_mutual(master: &Master) -> Result<(), String> {
 /// 10.
 fn everything_is_bounded(master: &Master) -> Result<(), String> {
     let offers = master.frameworks.keys().map(|id| master.offers.count_of(id)).max().unwrap_or(0);
-    let timers = master.agents.len() * (3 + master.frameworks.len() * 64) + master.frameworks.len() * (1 + offers);
+    let timers = master.agents.len() * (4 + master.frameworks.len() * 64) + master.frameworks.len() * (1 + offers);
     for (what, count, limit) in [
         ("agents", master.agents.len(), limits::AGENTS_MAX),
         ("frameworks", master.framework_names.len(), limits::FRAMEWORKS_MAX),

@@ -21,7 +21,7 @@ mod drain;
 mod framework;
 mod holdings;
 mod invariants;
-mod lease;
+pub mod lease;
 mod ledger;
 mod master;
 mod offer;
@@ -33,6 +33,7 @@ mod teardown;
 mod timer;
 mod totals;
 mod update;
+mod vip;
 
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ use crate::outbox::Outbox;
 use crate::registry::{AgentMode, Pool, Record, RegistrySnapshot};
 use crate::timer::{Timer, Timers};
 use crate::view::{Delta, RoleView};
+use crate::vip::Vips;
 
 /// The deciding part of a master.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ pub struct Master {
     pub(crate) peers_due: BTreeSet<AgentId>,
     /// Agents that are being emptied.
     pub(crate) draining: BTreeSet<AgentId>,
+    pub(crate) vips: Vips,
     pub(crate) wants_allocation: bool,
     pub(crate) agent_number: u64,
     pub(crate) framework_number: u64,
@@ -64,12 +66,13 @@ pub(crate) struct Dirty {
     pub(crate) frameworks: BTreeSet<FrameworkId>,
     pub(crate) tasks: BTreeSet<(FrameworkId, TaskId)>,
     pub(crate) roles: BTreeSet<RoleName>,
+    pub(crate) vips: BTreeSet<(FrameworkId, String)>,
 }
 
 impl Master {
     /// A master that starts now with what its registry holds. `seed` decides where allocation begins.
     pub fn new(config: Config, registry: RegistrySnapshot, seed: u64, now: Timestamp) -> Self {
-        let RegistrySnapshot { pool, agents, frameworks, mut state_sizes, weights, privileged } = registry;
+        let RegistrySnapshot { pool, agents, frameworks, mut state_sizes, weights, privileged, vips } = registry;
         let mut master = Self {
             config,
             pool,
@@ -88,6 +91,7 @@ impl Master {
             dirty: Dirty::default(),
             peers_due: BTreeSet::new(),
             draining: BTreeSet::new(),
+            vips: Vips::restore(vips),
             wants_allocation: false,
             agent_number: 0,
             framework_number: 0,
@@ -136,6 +140,7 @@ impl Master {
             master.frameworks.insert(id, Framework::new(record, state, sizes));
         }
         master.dirty.roles.extend(master.allocator.shares.role_names().cloned());
+        master.dirty.vips.extend(master.vips.iter().map(|(key, _)| key.clone()));
         master.allocator.start_at(&master.agents, seed);
         master
     }
@@ -299,6 +304,7 @@ impl Master {
             OperatorRequest::ReactivateAgent { agent } => self.ask_reactivate(&agent),
             OperatorRequest::DrainAgent { agent, max_grace, mark_gone } => self.ask_drain(&agent, max_grace, mark_gone),
             OperatorRequest::MarkAgentGone { agent } => self.ask_gone(&agent),
+            OperatorRequest::LeaseVip { framework, name, principal } => self.ask_vip(framework, name, &principal),
             OperatorRequest::SetPrivileged { principals } => self.ask_privileged(principals),
         };
         let result = result.map_err(|rejected| self.reject(&Principal::new("operator"), rejected.into()));
@@ -340,6 +346,7 @@ impl Master {
             match timer {
                 Timer::Ping(agent_id) => self.ping(&agent_id),
                 Timer::Grace(agent_id) => self.grace_ended(&agent_id),
+                Timer::Silence(agent_id) => self.silence(&agent_id),
                 Timer::Drain(agent_id) => self.drain_due(&agent_id),
                 Timer::Failover(framework_id) => self.failover_ended(&framework_id),
                 Timer::Offer(offer_id) => self.expire_offer(&offer_id),
@@ -419,6 +426,12 @@ impl Master {
         for (framework_id, task_id) in &dirty.tasks {
             if let Some(task) = self.ledger.get(framework_id, task_id) {
                 self.outbox.push(Command::Changed(Delta::Task(Box::new(task.view()))));
+            }
+        }
+        for key in dirty.vips {
+            if let Some(address) = self.vips.get(&key) {
+                let (framework_id, name) = key;
+                self.outbox.push(Command::Changed(Delta::Vip { framework_id, name, address }));
             }
         }
         for name in dirty.roles {

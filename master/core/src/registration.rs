@@ -13,7 +13,7 @@ use crate::decision::{Decision, OfferEnd, Rejected};
 use crate::event::SessionId;
 use crate::framework::Framework;
 use crate::holdings::{are_sane, retitled};
-use crate::lease::lease;
+use crate::lease::{lease, overlap};
 use crate::ledger::Task;
 use crate::limits;
 use crate::master::{Master, Session};
@@ -118,6 +118,10 @@ impl Master {
         if said.address.parse::<Ipv4Addr>().is_err() {
             return Err(Rejected::Malformed { what: "the agent's address must be an IPv4 address" });
         }
+        if overlap(&self.pool.vip_range, &format!("{}/32", said.address)) {
+            let (address, range) = (said.address.clone(), self.pool.vip_range.clone());
+            return Err(Rejected::AddressIsVip { address, range });
+        }
         if !are_sane(&said.total)
             || said.tasks.iter().any(|task| !are_sane(&task.head.resources) || !are_sane(&task.executor_resources))
         {
@@ -164,6 +168,7 @@ impl Master {
         let state = AgentState::Connected { session, pinged: 0, answered: 0, next_ping };
         let agent = self.agents.entry(id.clone()).or_insert_with(|| Agent::new(settled.before.clone(), state));
         agent.state = state;
+        (agent.heard, agent.silent) = (self.now, None);
         agent.facts = Facts {
             port: said.port,
             region: said.region.clone(),
@@ -338,6 +343,7 @@ impl Master {
         agent.state = AgentState::Disconnected { since: self.now };
         self.timers.unset(next_ping, Timer::Ping(id.clone()));
         self.timers.set(self.now + self.config.disconnected_grace, Timer::Grace(id.clone()));
+        self.timers.set(self.now + self.config.silence(), Timer::Silence(id.clone()));
         for offer_id in self.offers.of_agent(id) {
             if let Some(offer) = self.end_offer(&offer_id, OfferEnd::Rescinded) {
                 self.tell_framework(&offer.framework_id, SchedulerEvent::Rescind(offer_id));
@@ -363,6 +369,10 @@ impl Master {
             self.agent_left(id);
             return;
         }
+        if *pinged - *answered >= u64::from(self.config.silence_misses) && agent.silent.is_none() {
+            agent.silent = Some(agent.heard);
+            self.dirty.agents.insert(id.clone());
+        }
         *pinged += 1;
         *next_ping = self.now + self.config.ping_interval;
         let (number, at) = (*pinged, *next_ping);
@@ -371,10 +381,27 @@ impl Master {
     }
 
     pub(crate) fn pong(&mut self, id: &AgentId, number: u64) {
-        if let Some(Agent { state: AgentState::Connected { pinged, answered, .. }, .. }) = self.agents.get_mut(id)
+        if let Some(Agent { state: AgentState::Connected { pinged, answered, .. }, heard, silent, .. }) =
+            self.agents.get_mut(id)
             && number <= *pinged
         {
             *answered = number.max(*answered);
+            *heard = self.now;
+            if silent.take().is_some() {
+                self.dirty.agents.insert(id.clone());
+            }
+        }
+    }
+
+    /// Its stream ended a while ago. An agent that is only started anew is back by now.
+    pub(crate) fn silence(&mut self, id: &AgentId) {
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        if let AgentState::Disconnected { since } = agent.state
+            && since + self.config.silence() <= self.now
+            && agent.silent.is_none()
+        {
+            agent.silent = Some(agent.heard);
+            self.dirty.agents.insert(id.clone());
         }
     }
 

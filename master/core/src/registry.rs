@@ -3,6 +3,7 @@
 //!
 //! Tasks and offers are not here: agents come back with their tasks, and offers die with the epoch.
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use model::call::FrameworkInfo;
 use model::{AgentId, FrameworkId, Resources, RoleName, Timestamp};
@@ -21,7 +22,12 @@ pub struct Pool {
     pub pod_range: String,
     /// Length of an agent's subnet's prefix.
     pub pod_prefix_length: u8,
+    /// Frameworks' virtual addresses are taken from this CIDR.
+    pub vip_range: String,
 }
+
+/// The range of virtual addresses if nobody says otherwise: set aside by RFC 2544, routed nowhere.
+pub const VIP_RANGE: &str = "198.18.0.0/16";
 
 /// What an operator decided about an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -123,6 +129,10 @@ pub enum Record {
     Weight { role: RoleName, weight_milli: u64 },
     /// Replaces the list of principals that may launch privileged tasks.
     Privileged(BTreeSet<String>),
+    /// Leases a virtual address.
+    Vip { framework_id: FrameworkId, name: String, address: Ipv4Addr },
+    /// Frees all virtual addresses of a framework.
+    DropVips(FrameworkId),
 }
 
 /// What a master starts with. The values of frameworks' state stay on disk: the core needs keys and sizes only.
@@ -140,6 +150,8 @@ pub struct RegistrySnapshot {
     pub weights: BTreeMap<RoleName, u64>,
     /// Principals that may launch privileged tasks, beside those in the configuration.
     pub privileged: BTreeSet<String>,
+    /// Virtual addresses by framework and name.
+    pub vips: BTreeMap<(FrameworkId, String), Ipv4Addr>,
 }
 
 impl RegistrySnapshot {
@@ -152,6 +164,7 @@ impl RegistrySnapshot {
             state_sizes: BTreeMap::new(),
             weights: BTreeMap::new(),
             privileged: BTreeSet::new(),
+            vips: BTreeMap::new(),
         }
     }
     /// Applies one change.
@@ -182,6 +195,10 @@ impl RegistrySnapshot {
                 self.weights.insert(role.clone(), *weight_milli);
             }
             Record::Privileged(principals) => self.privileged.clone_from(principals),
+            Record::Vip { framework_id, name, address } => {
+                self.vips.insert((framework_id.clone(), name.clone()), *address);
+            }
+            Record::DropVips(id) => self.vips.retain(|(holder, _), _| holder != id),
         }
     }
 }

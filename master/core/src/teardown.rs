@@ -45,6 +45,7 @@ impl Master {
         }
         self.outbox.persist(Record::Framework(record));
         self.outbox.persist(Record::DropState(id.clone()));
+        self.free_vips(id);
         self.turn_tasks_into_ghosts(id);
         let agents: Vec<AgentId> = self.agents.keys().cloned().collect();
         for agent_id in agents {

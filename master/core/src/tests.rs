@@ -160,6 +160,7 @@ impl World {
             epoch: 1,
             pod_range: "10.9.0.0/16".to_owned(),
             pod_prefix_length: 24,
+            vip_range: crate::registry::VIP_RANGE.to_owned(),
         };
         let registry = RegistrySnapshot::empty(pool);
         let now = Timestamp(1_000_000);

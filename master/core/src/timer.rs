@@ -10,6 +10,8 @@ pub(crate) enum Timer {
     Ping(AgentId),
     /// An agent was away for too long.
     Grace(AgentId),
+    /// An agent whose stream ended has not come back at once.
+    Silence(AgentId),
     /// The frameworks' time to empty an agent is over.
     Drain(AgentId),
     /// A framework was away for too long.

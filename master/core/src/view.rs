@@ -1,6 +1,7 @@
 //! What can be listed, as the read model keeps it: whole values, so that a reader never has to put pieces together.
 //! Each step ends with at most one delta per thing that changed in it.
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use model::call::Offer;
@@ -33,6 +34,8 @@ pub enum Delta {
     Role(RoleView),
     /// Without weight, framework and use.
     RoleRemoved(RoleName),
+    /// A virtual address was leased; it ends with its framework.
+    Vip { framework_id: FrameworkId, name: String, address: Ipv4Addr },
 }
 
 /// An agent.
@@ -43,6 +46,8 @@ pub struct AgentView {
     pub address: String,
     pub port: u16,
     pub state: AgentStateView,
+    /// Since when nothing was heard of it, if that is too long for others to be sent there.
+    pub silent: Option<Timestamp>,
     pub mode: AgentMode,
     pub total: Resources,
     pub allocated: Resources,

@@ -7,6 +7,7 @@ mod gateway;
 mod images;
 mod operator;
 mod service;
+mod vips;
 mod web;
 
 use std::net::SocketAddr;
@@ -64,6 +65,7 @@ pub(crate) fn router(context: &Arc<Context>) -> Router {
         .merge(images::routes())
         .merge(gateway::routes())
         .merge(service::routes())
+        .merge(vips::routes())
         .with_state(context.clone())
         .merge(daemon::serve::grpc(routes))
 }

@@ -27,6 +27,8 @@ pub(crate) enum Table {
     Weights,
     /// One key.
     Privileges,
+    /// Key: framework id, 0x00, name.
+    Vips,
     /// Key: SHA-256 of the token.
     Tokens,
     /// Key: the installation's name.
@@ -38,13 +40,14 @@ pub(crate) enum Table {
 }
 
 impl Table {
-    pub(crate) const ALL: [Table; 10] = [
+    pub(crate) const ALL: [Table; 11] = [
         Table::Pool,
         Table::Agents,
         Table::Frameworks,
         Table::State,
         Table::Weights,
         Table::Privileges,
+        Table::Vips,
         Table::Tokens,
         Table::Installations,
         Table::ArtifactNames,
@@ -59,6 +62,7 @@ impl Table {
             Table::State => "state",
             Table::Weights => "weights",
             Table::Privileges => "privileges",
+            Table::Vips => "vips",
             Table::Tokens => "tokens",
             Table::Installations => "installations",
             Table::ArtifactNames => "artifact_names",

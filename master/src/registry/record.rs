@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use master_core::{AgentMode, AgentRecord, Drain, FrameworkRecord, Pool, Record, RegistrySnapshot};
+use master_core::registry::VIP_RANGE;
 use model::call::Call;
 use model::{AgentId, FrameworkId, Principal, RoleName, Timestamp};
 use prost::Message;
@@ -42,6 +43,7 @@ pub(crate) fn put_pool(pool: &Pool) -> Write {
         pod_range: pool.pod_range.clone(),
         pod_prefix_length: pool.pod_prefix_length.into(),
         name: pool.name.clone(),
+        vip_range: pool.vip_range.clone(),
     };
     put(Table::Pool, POOL_KEY.to_vec(), &record)
 }
@@ -107,6 +109,16 @@ pub(crate) fn write(record: &Record) -> Write {
             let record = wire::WeightRecord { version: FORMAT, role: role.to_string(), weight_milli };
             put(Table::Weights, role.as_str().into(), &record)
         }
+        Record::Vip { framework_id, name, address } => {
+            let record = wire::VipRecord {
+                version: FORMAT,
+                framework_id: framework_id.to_string(),
+                name: name.clone(),
+                address: (*address).into(),
+            };
+            put(Table::Vips, state_key(framework_id, name), &record)
+        }
+        Record::DropVips(id) => Write::DeletePrefix { table: Table::Vips, prefix: state_prefix(id) },
         Record::Privileged(principals) => {
             let record = wire::PrivilegesRecord { version: FORMAT, principals: principals.iter().cloned().collect() };
             put(Table::Privileges, PRIVILEGES_KEY.to_vec(), &record)
@@ -135,6 +147,7 @@ versioned!(
     StateRecord,
     WeightRecord,
     PrivilegesRecord,
+    VipRecord,
     JoinTokenRecord,
     InstallationRecord,
     DigestRecord
@@ -171,6 +184,8 @@ pub(crate) fn read_pool(registry: &dyn Registry) -> Result<Option<Pool>, Registr
         epoch: record.epoch,
         pod_range: record.pod_range,
         pod_prefix_length,
+        // Pools made before there were virtual addresses say nothing.
+        vip_range: if record.vip_range.is_empty() { VIP_RANGE.to_owned() } else { record.vip_range },
     }))
 }
 
@@ -192,6 +207,10 @@ pub(crate) fn snapshot(registry: &dyn Registry, state_dir: &Path) -> Result<Regi
     }
     for (_, record) in read_all::<wire::PrivilegesRecord>(registry, Table::Privileges)? {
         snapshot.privileged.extend(record.principals);
+    }
+    for (key, record) in read_all::<wire::VipRecord>(registry, Table::Vips)? {
+        let id = FrameworkId::new(&record.framework_id).map_err(|problem| corrupt(Table::Vips, &key, problem))?;
+        snapshot.vips.insert((id, record.name), record.address.into());
     }
     for (key, record) in read_all::<wire::StateRecord>(registry, Table::State)? {
         let (id, name) = split_state_key(&key)?;
@@ -321,6 +340,7 @@ mod tests {
             epoch: 3,
             pod_range: "10.100.0.0/14".to_owned(),
             pod_prefix_length: 24,
+            vip_range: VIP_RANGE.to_owned(),
         }
     }
 
@@ -359,7 +379,8 @@ mod tests {
                 torn_down: false,
             }),
             Record::State { framework_id: id.clone(), key: "secret/a".to_owned(), value: Some(vec![1, 2]) },
-            Record::State { framework_id: id, key: "plan".to_owned(), value: Some(vec![0; 9]) },
+            Record::State { framework_id: id.clone(), key: "plan".to_owned(), value: Some(vec![0; 9]) },
+            Record::Vip { framework_id: id, name: "api".to_owned(), address: [198, 18, 3, 4].into() },
             Record::Privileged(["framework/web".to_owned()].into()),
             Record::Weight { role, weight_milli: 2500 },
         ]

@@ -10,18 +10,21 @@ use wire::volume::source::Type as SourceType;
 
 /// Only keys below this may be fetched by agents.
 pub const SECRET_PREFIX: &str = "secret/";
+/// A port's label with the virtual address behind which it is: `<name>:<port>`.
+pub const VIP_LABEL: &str = "VIP";
 
 /// What is checked of a task.
 ///
 /// # Errors
 /// Names the field that does not fit; paths begin inside the `TaskInfo`.
 pub fn head_from_info(info: &wire::TaskInfo) -> Result<TaskHead, FieldError> {
+    let checked = info.mezzo.as_ref().is_some_and(|extension| extension.readiness.is_some());
     Ok(TaskHead {
         task_id: task_id(&info.task_id.value, "task_id")?,
         name: info.name.clone(),
         agent_id: agent_id(&info.agent_id.value, "agent_id")?,
         resources: resources::from_wire(&info.resources)?,
-        discovery: info.discovery.as_ref().map(discovery_from_wire).transpose()?,
+        discovery: info.discovery.as_ref().map(|found| discovery_from_wire(found, checked)).transpose()?,
         kill_grace: info.kill_policy.as_ref().and_then(|policy| policy.grace_period.as_ref()).map(span),
         secrets: secrets(info)?,
         privileged: info.mezzo.as_ref().is_some_and(|extension| extension.privileged),
@@ -84,7 +87,7 @@ fn span(duration: &wire::DurationInfo) -> Span {
     Span(u64::try_from(duration.nanoseconds / 1_000_000).unwrap_or(0))
 }
 
-fn discovery_from_wire(info: &wire::DiscoveryInfo) -> Result<Discovery, FieldError> {
+fn discovery_from_wire(info: &wire::DiscoveryInfo, checked: bool) -> Result<Discovery, FieldError> {
     let visible = wire::discovery_info::Visibility::try_from(info.visibility)
         .map_err(|_| FieldError::unknown("discovery.visibility", info.visibility))?;
     let external = visible == wire::discovery_info::Visibility::External;
@@ -94,13 +97,19 @@ fn discovery_from_wire(info: &wire::DiscoveryInfo) -> Result<Discovery, FieldErr
             FieldError::new(format!("discovery.ports[{i}].number"), format!("is no port: {}", port.number))
         })?;
         let own = port.visibility.map(|number| number == i32::from(wire::discovery_info::Visibility::External));
+        let labels = port.labels.iter().flat_map(|labels| &labels.labels);
+        let vip = labels.filter(|label| label.key == VIP_LABEL).map(|label| label.value.as_deref().unwrap_or_default());
+        let vip = vip.map(str::parse).next().transpose().map_err(|error: model::task::InvalidVip| {
+            FieldError::new(format!("discovery.ports[{i}].labels"), format!("has a {VIP_LABEL} that is wrong: {error}"))
+        })?;
         ports.push(DiscoveryPort {
             number,
             name: port.name.clone().unwrap_or_default(),
             external: own.unwrap_or(external),
+            vip,
         });
     }
-    Ok(Discovery { name: info.name.clone().unwrap_or_default(), ports })
+    Ok(Discovery { name: info.name.clone().unwrap_or_default(), ports, checked })
 }
 
 fn secrets(info: &wire::TaskInfo) -> Result<Vec<String>, FieldError> {

@@ -41,6 +41,7 @@ impl MasterHost {
             epoch: 0,
             pod_range: "10.200.0.0/16".to_owned(),
             pod_prefix_length: 24,
+            vip_range: master_core::registry::VIP_RANGE.to_owned(),
         };
         Self {
             core: None,
@@ -71,6 +72,9 @@ impl World {
             offer_timeout: Some(Span::seconds(20)),
             disconnected_grace: Span::seconds(10),
             reregister_timeout: Span::seconds(30),
+            // Rarer than real ones: the simulator's time is made of them.
+            ping_interval: Span::seconds(5),
+            ping_misses_max: 3,
             ..Config::default()
         };
         let seed = self.rng.next();
@@ -228,7 +232,11 @@ impl World {
             }
             Delta::OfferAdded(_) => host.offers += 1,
             Delta::OfferRemoved { .. } => host.offers -= 1,
-            Delta::Framework(_) | Delta::FrameworkRemoved(_) | Delta::Role(_) | Delta::RoleRemoved(_) => {}
+            Delta::Framework(_)
+            | Delta::FrameworkRemoved(_)
+            | Delta::Role(_)
+            | Delta::RoleRemoved(_)
+            | Delta::Vip { .. } => {}
         }
     }
 
@@ -264,7 +272,9 @@ impl World {
             | Record::Framework(_)
             | Record::ForgetFramework(_)
             | Record::Weight { .. }
-            | Record::Privileged(_) => {}
+            | Record::Privileged(_)
+            | Record::Vip { .. }
+            | Record::DropVips(_) => {}
         }
     }
     pub(crate) fn master_allocates(&mut self, life: u64) -> Result<(), String> {
