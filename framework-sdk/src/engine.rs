@@ -367,6 +367,7 @@ impl<F: Framework> Session<'_, F> {
                     pod: pod.spec.clone(),
                     tasks: pod.tasks.iter().map(|(name, id, _)| (name.clone(), id.clone())).collect(),
                     executor_id: pod.executor_id.clone(),
+                    has_new_volumes: pod.before.iter().any(|operation| matches!(operation, Operation::Create(_))),
                 };
                 let hook = framework.render(&instance, &pod.placement, &view);
                 let outcome = match tokio::time::timeout(limits::RENDER_TIME, hook).await {
@@ -417,6 +418,7 @@ impl<F: Framework> Session<'_, F> {
         let mut units = Vec::new();
         let mut unrendered = BTreeMap::new();
         let mut entries: Vec<Entry> = Vec::new();
+        let writes = self.core.launch_writes(&launch);
         for (pod, (unit, outcome)) in launch.pods.into_iter().zip(rendered) {
             match outcome {
                 Ok((pod_message, files)) => {
@@ -444,7 +446,7 @@ impl<F: Framework> Session<'_, F> {
         }
         {
             let known = self.engine.handle.state.read();
-            for write in launch.writes {
+            for write in writes {
                 entries.extend(records::entries(write, &known));
             }
         }

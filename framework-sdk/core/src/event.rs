@@ -74,7 +74,7 @@ pub struct LaunchOutcome {
 pub enum Command {
     /// Store. What follows may depend on it.
     Persist(Vec<Write>),
-    /// Render the pods, and accept the offers with the operations and the writes.
+    /// Render the pods, and accept the offers with the operations and what [`crate::Scheduler::launch_writes`] says then.
     Launch(Box<Launch>),
     /// Accept the offers to give reserved resources back.
     Release {
@@ -152,7 +152,8 @@ pub enum Command {
     Noted(String),
 }
 
-/// Pods launched from the offers of one agent.
+/// Pods launched from the offers of one agent. Rendering takes its time, and one launch may overtake another: what is to
+/// be stored with it is asked for when it leaves.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Launch {
     /// Number of the launch, to be returned.
@@ -161,8 +162,6 @@ pub struct Launch {
     pub offers: Vec<OfferId>,
     /// The pods, each with what must be done before it is launched.
     pub pods: Vec<PodLaunch>,
-    /// To be stored with it.
-    pub writes: Vec<Write>,
     /// For the rest of the offers.
     pub refuse: Span,
 }

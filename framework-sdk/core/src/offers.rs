@@ -126,10 +126,8 @@ impl Scheduler {
     fn launch(&mut self, now: Timestamp, offers: Vec<model::OfferId>, placed: &[(Need, Fit)], refuse: model::Span) {
         let mut pods = Vec::new();
         let mut units = Vec::new();
-        let mut writes = Vec::new();
         self.meta.launches += 1;
         let launch = self.meta.launches;
-        writes.push(Write::Meta(self.meta.clone()));
         for (need, fit) in placed {
             let executor_id = ExecutorId::new(format!("{}.{launch}", need.unit)).expect("names are short and plain");
             let unit = self.units.entry(need.unit.clone()).or_default();
@@ -166,7 +164,6 @@ impl Scheduler {
             unit.intent = Intent::Run;
             unit.ready_since = None;
             unit.retry_at = None;
-            writes.push(Write::Unit(need.unit.clone(), Some(Box::new(unit.clone()))));
             self.obstacles.remove(&need.unit);
             units.push(need.unit.clone());
             pods.push(PodLaunch {
@@ -179,11 +176,18 @@ impl Scheduler {
                 before: fit.before.clone(),
             });
         }
-        if mutated(Mutation::LaunchesUnwritten) {
-            writes.clear();
-        }
         self.launching.insert(launch, units);
-        self.effects.push(Command::Launch(Box::new(Launch { launch, offers, pods, writes, refuse })));
+        self.effects.push(Command::Launch(Box::new(Launch { launch, offers, pods, refuse })));
+    }
+
+    /// What is to be stored with a launch, as it is when the launch leaves: other things may have been decided and stored
+    /// while it was rendered, and must not be overwritten with what was true before.
+    pub fn launch_writes(&self, launch: &Launch) -> Vec<Write> {
+        if mutated(Mutation::LaunchesUnwritten) {
+            return Vec::new();
+        }
+        let unit = |pod: &PodLaunch| Write::Unit(pod.unit.clone(), self.units.get(&pod.unit).cloned().map(Box::new));
+        std::iter::once(Write::Meta(self.meta.clone())).chain(launch.pods.iter().map(unit)).collect()
     }
 
     /// What an agent offers nothing of has been given back, or was lost with the agent's disk.

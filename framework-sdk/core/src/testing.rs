@@ -34,6 +34,8 @@ pub struct World {
     pub finishing: BTreeSet<String>,
     /// Probes (`<instance>`) and actions (`<action>` or `<action> <instance>`) that are not done.
     pub held_hooks: BTreeSet<String>,
+    /// Launches that are being rendered: `Some` keeps them so until [`World::render_held`].
+    pub held_launches: Option<Vec<Launch>>,
     /// What happened: launches, kills, actions, in order.
     pub history: Vec<String>,
     agents: BTreeMap<AgentId, SimAgent>,
@@ -85,6 +87,7 @@ impl World {
             failing: BTreeSet::new(),
             finishing: BTreeSet::new(),
             held_hooks: BTreeSet::new(),
+            held_launches: None,
             history: Vec::new(),
             agents: BTreeMap::new(),
             tasks: BTreeMap::new(),
@@ -159,6 +162,13 @@ impl World {
         self.scheduler = Scheduler::restore(self.owner.clone(), self.stored.clone());
         self.wants_offers = true;
         self.event(Event::Subscribed);
+    }
+
+    /// Launches that were held are rendered, the last one first.
+    pub fn render_held(&mut self) {
+        for launch in self.held_launches.take().into_iter().flatten().rev() {
+            self.launch(launch);
+        }
     }
 
     /// Ends a task from outside.
@@ -397,7 +407,10 @@ impl World {
         for command in commands {
             match command {
                 Command::Persist(writes) => writes.into_iter().for_each(|write| self.store(write)),
-                Command::Launch(launch) => self.launch(*launch),
+                Command::Launch(launch) => match &mut self.held_launches {
+                    Some(held) => held.push(*launch),
+                    None => self.launch(*launch),
+                },
                 Command::Release { offers, operations, released, .. } => {
                     let mut resources = self.take(&offers);
                     apply(&mut resources, &operations);
@@ -494,7 +507,7 @@ impl World {
 
     fn launch(&mut self, launch: Launch) {
         let mut resources = self.take(&launch.offers);
-        launch.writes.into_iter().for_each(|write| self.store(write));
+        self.scheduler.launch_writes(&launch).into_iter().for_each(|write| self.store(write));
         let agent_id = self.offers[&launch.offers[0]].0.clone();
         for pod in &launch.pods {
             apply(&mut resources, &pod.before);

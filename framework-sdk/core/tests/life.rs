@@ -371,3 +371,17 @@ fn what_is_given_up_is_asked_for_although_something_else_is_waited_for() {
         world.history.iter().any(|line| line.starts_with("release ") && line.contains("@a2"))
     });
 }
+
+#[test]
+fn a_launch_that_overtakes_another_and_a_wish_beside_it_are_not_forgotten() {
+    let mut node = pod("node", 2, 500);
+    node.placement = vec![PlacementRule::UniquePerAgent];
+    let mut world = World::new(service(vec![node])).agent("a1", 4000, 4096).agent("a2", 4000, 4096);
+    world.held_launches = Some(Vec::new());
+    world.run(5);
+    let count = world.held_launches.as_ref().map(Vec::len);
+    assert_eq!(count, Some(2), "both are being rendered");
+    world.ask(|core, now, out| core.uninstall(now, out));
+    world.render_held();
+    assert_eq!((world.stored.meta.launches, world.stored.meta.uninstalling), (2, true));
+}

@@ -149,6 +149,7 @@ fn rendered(pod: &PodLaunch) -> Pod {
             kill_grace: None,
             secrets: Vec::new(),
             privileged: false,
+            cleans_up: false,
         },
         payload: Vec::new().into(),
     });
@@ -437,7 +438,9 @@ impl World {
             let outcome = LaunchOutcome { launch: launch.launch, failed, is_uncertain: false };
             return self.service_steps(service, Event::Launched(outcome));
         }
-        let writes = launch.writes.into_iter().map(|write| Stored::Write(Box::new(write))).collect();
+        let core = self.services[service].core.as_ref();
+        let writes = core.map(|core| core.launch_writes(&launch)).unwrap_or_default();
+        let writes = writes.into_iter().map(|write| Stored::Write(Box::new(write))).collect();
         let call = Call::Accept { offers: launch.offers, operations, filter: Filter { refuse: launch.refuse } };
         self.service_calls(
             service,
