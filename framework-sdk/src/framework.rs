@@ -43,6 +43,20 @@ pub trait Framework: Send + Sync + 'static {
         async { Progress::Failed(words) }
     }
 
+    /// Whether a person may have an instance end and be launched again, with `replace` without its data.
+    ///
+    /// # Errors
+    /// A refusal says why not, and what to do instead.
+    fn may_restart(
+        &self,
+        instance: &InstanceName,
+        replace: bool,
+        view: &ServiceView,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send {
+        let _ = (instance, replace, view);
+        async { Ok(()) }
+    }
+
     /// Routes added to the HTTP API. Who calls is in the request extension [`Caller`](crate::framework::Caller).
     fn routes(&self) -> axum::Router {
         axum::Router::new()
@@ -64,6 +78,8 @@ pub struct PodInstance {
     pub tasks: BTreeMap<String, TaskId>,
     /// The executor.
     pub executor_id: ExecutorId,
+    /// Whether volumes are made with this launch: nothing that earlier launches kept is there.
+    pub has_new_volumes: bool,
 }
 
 /// What the renderer adds, by task name. Tasks that need nothing may be left out.

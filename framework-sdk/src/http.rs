@@ -1,12 +1,15 @@
 //! The HTTP API of every framework, behind `/service/<name>/` of the master, and the framework's own routes beside it.
 use std::fmt::Write as _;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use daemon::serve::Peer;
 use framework_core::plan::PlanView;
 use framework_core::spec::InstanceName;
@@ -14,7 +17,7 @@ use framework_core::view::InstanceView;
 use model::{Principal, Refusal};
 use serde_json::{Value, json};
 
-use crate::framework::Caller;
+use crate::framework::{Caller, Framework};
 use crate::handle::Handle;
 use crate::limits;
 
@@ -46,7 +49,18 @@ impl IntoResponse for ApiError {
     }
 }
 
-pub(crate) fn router(handle: Handle, own: Router) -> Router {
+type Verdict = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
+/// Asks the framework whether an instance may be restarted (or replaced: true).
+pub(crate) type Guard = Arc<dyn Fn(InstanceName, bool) -> Verdict + Send + Sync>;
+
+pub(crate) fn guard<F: Framework>(framework: Arc<F>, handle: Handle) -> Guard {
+    Arc::new(move |instance, replace| {
+        let (framework, view) = (framework.clone(), handle.view());
+        Box::pin(async move { framework.may_restart(&instance, replace, &view).await })
+    })
+}
+
+pub(crate) fn router(handle: Handle, guard: Guard, own: Router) -> Router {
     Router::new()
         .route("/v1/plans", get(plans))
         .route("/v1/plans/{plan}", get(plan))
@@ -64,6 +78,7 @@ pub(crate) fn router(handle: Handle, own: Router) -> Router {
         .route(HEALTH, get(health))
         .route("/v1/uninstall", post(uninstall))
         .route("/metrics", get(metrics))
+        .layer(Extension(guard))
         .with_state(handle)
         .merge(own)
         .layer(DefaultBodyLimit::max(limits::BODY_BYTES_MAX))
@@ -148,13 +163,25 @@ async fn pod(State(handle): State<Handle>, Path(name): Path<String>) -> Result<J
     })
 }
 
-async fn restart_pod(State(handle): State<Handle>, Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
-    handle.restart_pod(&instance(&name)?).await?;
+async fn restart_pod(
+    State(handle): State<Handle>,
+    Extension(guard): Extension<Guard>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let name = instance(&name)?;
+    guard(name.clone(), false).await?;
+    handle.restart_pod(&name).await?;
     Ok(Json(json!({})))
 }
 
-async fn replace_pod(State(handle): State<Handle>, Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
-    handle.replace_pod(&instance(&name)?).await?;
+async fn replace_pod(
+    State(handle): State<Handle>,
+    Extension(guard): Extension<Guard>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let name = instance(&name)?;
+    guard(name.clone(), true).await?;
+    handle.replace_pod(&name).await?;
     Ok(Json(json!({})))
 }
 

@@ -118,7 +118,11 @@ impl Sdk {
         let tls = daemon::tls::server_config(&self.identity)?;
         let channel = daemon::client::channel(&self.config.master, MASTER_NAME, &self.identity)?;
         let (stop, mut stopped) = watch::channel(false);
-        let router = crate::http::router(self.handle.clone(), framework.routes());
+        let router = crate::http::router(
+            self.handle.clone(),
+            crate::http::guard(framework.clone(), self.handle.clone()),
+            framework.routes(),
+        );
         let mut api_stopped = stopped.clone();
         let api = tokio::spawn(async move {
             let shutdown = async move {
