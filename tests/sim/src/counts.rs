@@ -64,7 +64,7 @@ const ROWS: &[(Option<TaskState>, TaskState)] = {
 };
 
 /// Rejections that only limits far beyond a small cluster, or an operator's last word on an agent or a name, bring about.
-const BEYOND: &[&str] = &["TooMany", "Busy", "StateTooLarge", "NoSubnet", "AgentGone", "Renamed"];
+const BEYOND: &[&str] = &["TooMany", "Busy", "StateTooLarge", "NoSubnet", "NoVip", "AgentGone", "Renamed"];
 
 impl Counts {
     pub(crate) fn hit(&mut self, name: impl Into<String>) {

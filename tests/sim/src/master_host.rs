@@ -209,6 +209,8 @@ impl World {
                 Decision::AgentReturned { .. } => self.counts.hit("agent: returned"),
                 Decision::UnwantedTask { .. } => self.counts.hit("agent: unwanted task"),
                 Decision::HoldingsChanged { .. } => self.counts.hit("agent: holdings changed"),
+                Decision::AgentModeSet { mode, .. } => self.counts.hit(format!("agent: {}", mode.word())),
+                Decision::AgentDrained { .. } => self.counts.hit("agent: emptied"),
                 Decision::AgentAdmitted { .. }
                 | Decision::AgentDisconnected { .. }
                 | Decision::AgentGone { .. }

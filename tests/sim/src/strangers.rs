@@ -43,8 +43,11 @@ impl World {
         newer.epoch_seen = 1_000_000;
         let mut negative = said(None, "stranger");
         negative.total = Quantities { cpus: Milli(-1), ..Quantities::default() }.into();
+        let mut virtual_address = said(None, "stranger");
+        virtual_address.address = "198.18.0.7".to_owned();
         for messages in [
             vec![register(said(None, "somebody-else"))],
+            vec![register(virtual_address)],
             vec![register(said(Some("m-S999"), "stranger"))],
             vec![register(newer)],
             vec![register(negative)],
@@ -114,6 +117,11 @@ impl World {
             OperatorRequest::Teardown { framework: "nobody".to_owned() },
             OperatorRequest::SetWeight { role, weight_milli: 0 },
             OperatorRequest::MarkAgentGone { agent: "nobody".to_owned() },
+            OperatorRequest::DrainAgent {
+                agent: "nobody".to_owned(),
+                max_grace: Span::seconds(1_000_000_000),
+                mark_gone: false,
+            },
             OperatorRequest::DrainAgent {
                 agent: "nobody".to_owned(),
                 max_grace: Span::seconds(365 * 24 * 3600),
