@@ -10,7 +10,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub(crate) use reference::ImageName;
-pub(crate) use rootfs::{mount_host_root, mount_image, mount_tmpfs};
+pub(crate) use rootfs::{mount_host_root, mount_image, mount_layers, mount_tmpfs};
 pub(crate) use source::{Download, Registries, download};
 pub(crate) use store::{Image, ImageStore};
 pub(crate) use unpack::decompress;

@@ -49,3 +49,7 @@ pub(crate) const GATEWAY_TABLE_BYTES_MAX: usize = 8 << 20;
 pub(crate) const GATEWAY_ANSWER: Duration = Duration::from_secs(40);
 /// Longest pause before the table is asked for again.
 pub(crate) const GATEWAY_RETRY_MAX: Duration = Duration::from_secs(2);
+/// What a pod's tasks undo after it is given this long: 64 containers would be slow, one is never.
+pub(crate) const CLEAN_UP_TIME: Duration = Duration::from_secs(90);
+/// How often that is tried before the pod ends without.
+pub(crate) const CLEAN_UP_ATTEMPTS: u32 = 3;

@@ -3,10 +3,12 @@
 //!
 //! - `start.json`: what the executor is told, written when everything is prepared
 //! - `executor.sock`, `executor.json`, `pod.json`, `run/`: the executor's
-//! - `containers/<name>/`: bundle and root filesystem, gone when the pod has ended
+//! - `containers/<name>/`: bundle and root filesystem, gone when the pod has ended; `clean-up/` in it: another of each, for
+//!   what the task undoes at the end
 //! - `sandbox/<name>/`: a task's files with its logs, `shared/`: what its tasks share; kept until the core forgets the pod
 mod artifacts;
 mod cgroup;
+mod clean_up;
 mod executor;
 mod prepare;
 mod volumes;
@@ -26,6 +28,9 @@ use crate::images::ImageStore;
 use crate::limits;
 pub(crate) use executor::ToLink;
 pub(crate) use volumes::set_volumes;
+
+/// Of processes that the agent starts.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What every pod needs of its agent.
 pub(crate) struct Context {
@@ -159,18 +164,8 @@ impl Actor {
                 task.abort();
             }
         }
-        let mut pause = limits::RETRY_MIN;
-        loop {
-            let (dir, cgroup) = (self.dir.clone(), self.context.pod_cgroup(&self.pod_id));
-            let done = tokio::task::spawn_blocking(move || clean(&dir, &cgroup)).await;
-            match done {
-                Ok(Ok(())) => break,
-                Ok(Err(words)) => warn!(error = words, pod_id = %self.pod_id, "pod not removed, trying again"),
-                Err(error) => warn!(%error, pod_id = %self.pod_id, "pod not removed, trying again"),
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(limits::RETRY_MAX);
-        }
+        clean_up::clean_up(&self.context, &self.pod_id, &self.dir).await;
+        until_done(&self.pod_id, &self.dir, &self.context.pod_cgroup(&self.pod_id), clean).await;
         let _ = self.context.events.send(Event::PodDestroyed { pod_id: self.pod_id.clone() }).await;
     }
 
@@ -186,10 +181,31 @@ impl Actor {
     }
 }
 
+/// Repeats something that blocks until it succeeds.
+async fn until_done(pod_id: &PodId, dir: &Path, cgroup: &str, work: fn(&Path, &str) -> Result<(), String>) {
+    let mut pause = limits::RETRY_MIN;
+    loop {
+        let (dir, cgroup) = (dir.to_owned(), cgroup.to_owned());
+        match tokio::task::spawn_blocking(move || work(&dir, &cgroup)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(words)) => warn!(error = words, %pod_id, "pod not removed, trying again"),
+            Err(error) => warn!(%error, %pod_id, "pod not removed, trying again"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(limits::RETRY_MAX);
+    }
+}
+
+/// Kills everything of a pod. Blocks; safe to repeat.
+fn kill(dir: &Path, cgroup: &str) -> Result<(), String> {
+    ::executor::kill_pod(dir).map_err(|error| daemon::error::chain(&error))?;
+    ::executor::kill_pod_cgroups(cgroup).map_err(|error| daemon::error::chain(&error))
+}
+
 /// Kills and unmounts everything of a pod, and deletes its containers' files. Blocks; safe to repeat.
 fn clean(dir: &Path, cgroup: &str) -> Result<(), String> {
+    kill(dir, cgroup)?;
     ::executor::cleanup_pod(dir).map_err(|error| daemon::error::chain(&error))?;
-    ::executor::kill_pod_cgroups(cgroup).map_err(|error| daemon::error::chain(&error))?;
     match std::fs::remove_dir_all(dir.join("containers")) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(format!("remove containers of {}: {error}", dir.display()))

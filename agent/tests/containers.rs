@@ -260,6 +260,49 @@ async fn a_command_sees_the_agents_files_but_cannot_change_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_task_did_to_its_agent_is_undone_however_it_ended() {
+    let mut world = World::start("undo").await;
+    // A name in the kernel's own directory of the agent's network: nothing of the container, and gone with no process.
+    let names = ["mzundo0", "mzundo1"];
+    let links = |name: &str| std::path::Path::new("/sys/class/net").join(name).exists();
+    for (name, pod) in names.iter().zip(["p1", "p2"]) {
+        let script =
+            format!("busybox ip link add {name} type bridge && : > /mine && echo made && while :; do sleep 1; done");
+        let mut task = world.task(pod, &script);
+        task.mezzo = Some(wire::TaskExtension {
+            privileged: true,
+            // Fresh files, the task's own environment.
+            clean_up: [
+                "sh",
+                "-c",
+                "test ! -e /mine && busybox ip link del $1 && echo undone by $MEZZO_TASK_ID",
+                "sh",
+                name,
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            ..wire::TaskExtension::default()
+        });
+        world.launch(pod, &[task]).await;
+        world.running(pod).await;
+        wait_for_log(&world, pod, "made").await;
+    }
+    // One ends as it should; the other's executor is killed while the agent is away too.
+    world.kill("p1").await;
+    assert_eq!(world.ended("p1").await.state, TaskState::Killed);
+    assert_eq!(names.map(links), [false, true]);
+    world.kill_agent();
+    let record =
+        executor::files::ExecutorRecord::load(&world.state_dir().join("pods/1-p2")).expect("read").expect("there");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(record.pid), nix::sys::signal::Signal::SIGKILL).expect("killed");
+    world.start_agent();
+    assert_eq!(world.ended("p2").await.state, TaskState::Failed);
+    assert_eq!(names.map(links), [false, false]);
+    assert_eq!(world.log("p2", "stdout").await, "made\nundone by p2\n");
+    world.wait_until_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_privileged_task_may_mount_and_has_devices() {
     let mut world = World::start("privileged").await;
     let script = "mount -t tmpfs x /run/inner && echo mounted; ls /dev/null /dev/kmsg | wc -l; ls -d /sys/fs/cgroup/*/ | wc -l | grep -vq '^0$' && echo cgroups; \

@@ -245,6 +245,7 @@ fn extension(spec: &TaskSpec, volumes: &[VolumeSpec], placement: &Placement) -> 
         host_root: spec.root == Root::Host,
         tmpfs: tmpfs.collect(),
         working_directory: spec.working_directory.clone().unwrap_or_default(),
+        clean_up: spec.clean_up.clone(),
     }
 }
 

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use daemon::error::chain;
-use kubernetes_core::Network;
 
 /// The programs of a Kubernetes cluster on mezzo.
 #[derive(Debug, Parser)]
@@ -39,12 +38,8 @@ enum Command {
     },
     /// First process of a node's container: keeps kubelet and containerd running
     NodeInit,
-    /// Take the traces of a node out of this network namespace
-    NodeCleanup {
-        /// Networks whose tracked connections are dropped
-        #[arg(long = "network")]
-        networks: Vec<Network>,
-    },
+    /// Take the traces of a node out of this network namespace; run by its agent after it
+    NodeCleanup,
 }
 
 fn main() -> ExitCode {
@@ -71,8 +66,8 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             }))?;
         }
         Command::NodeInit => k8s_framework::node_init::run()?,
-        Command::NodeCleanup { networks } => {
-            k8s_framework::node_cleanup::run_all(&k8s_framework::node_cleanup::Scope { networks })?;
+        Command::NodeCleanup => {
+            k8s_framework::node_cleanup::run_all(&k8s_framework::node_cleanup::Scope::of_this_node()?)?;
         }
     }
     Ok(())

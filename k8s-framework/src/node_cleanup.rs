@@ -1,6 +1,7 @@
 //! After a node: takes out of the agent's network whatever the node, its kubelet, kube-proxy and CNI plugins put there,
-//! and nothing else. `node-init` does this at its own end; as a program of its own it is for agents whose node was lost
-//! without one.
+//! and nothing else. The node's task names this as what undoes its work, so the agent runs it after every node, however
+//! that ended, when nothing of the node lives any more and before the next may come. It knows the node by the environment
+//! of the node's task.
 use std::fs;
 use std::path::Path;
 
@@ -10,6 +11,7 @@ use kubernetes_core::node::BRIDGE;
 use serde_json::Value;
 use tracing::{info, warn};
 
+use crate::node_init::NodeError;
 use crate::node_init::command::{CommandError, run, run_with_input};
 use daemon::error::chain;
 
@@ -18,6 +20,17 @@ use daemon::error::chain;
 pub struct Scope {
     /// Networks whose tracked connections are dropped: the node's pods and the cluster's services.
     pub networks: Vec<Network>,
+}
+
+impl Scope {
+    /// That of the node whose environment this process has.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn of_this_node() -> Result<Self, NodeError> {
+        let settings = crate::node_init::settings()?;
+        Ok(Self { networks: vec![settings.pod_subnet, settings.service_cidr] })
+    }
 }
 
 /// Tables that iptables makes, and deletes never.

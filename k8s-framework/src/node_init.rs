@@ -125,23 +125,11 @@ pub fn run() -> Result<(), NodeError> {
     supervisor.end_all(cgroup::pod_processes, POD_GRACE);
     supervisor.stop("containerd", PROGRAM_GRACE);
     unmount_pods();
-    // kube-proxy is stopped at the same time and dies at once; while it still answers it could write its rules again.
-    let deadline = Instant::now() + PROGRAM_GRACE;
-    while proxy_answers(&settings) && Instant::now() < deadline {
-        supervisor.wait(Duration::from_millis(50));
-    }
-    let scope = crate::node_cleanup::Scope { networks: vec![settings.pod_subnet, settings.service_cidr] };
-    // What could not be removed was logged; the node ends all the same.
-    let _ = crate::node_cleanup::run_all(&scope);
+    // What is left in the agent's network its agent has removed when kube-proxy has ended too: `node_cleanup`.
     Ok(())
 }
 
-fn proxy_answers(settings: &NodeSettings) -> bool {
-    let address = std::net::SocketAddr::from((settings.address, node::PROXY_HEALTH_PORT));
-    std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok()
-}
-
-fn settings() -> Result<NodeSettings, NodeError> {
+pub(crate) fn settings() -> Result<NodeSettings, NodeError> {
     let text = std::env::var(SETTINGS).map_err(|error| NodeError::Settings { reason: error.to_string() })?;
     serde_json::from_str(&text).map_err(|error| NodeError::Settings { reason: error.to_string() })
 }

@@ -182,6 +182,7 @@ fn node(options: &Options, nodes: &NodeSet) -> PodSpec {
     init.privileged = true;
     init.argv = vec!["/usr/local/bin/mezzo-kubernetes".to_owned(), "node-init".to_owned()];
     init.kill_grace = Some(Span::seconds(60));
+    init.clean_up = vec!["/usr/local/bin/mezzo-kubernetes".to_owned(), "node-cleanup".to_owned()];
     init.ports = vec![
         PortSpec { name: "kubelet".to_owned(), kind: PortKind::Fixed(KUBELET_PORT) },
         PortSpec { name: "node-ports".to_owned(), kind: PortKind::Range(30000, 32767) },

@@ -261,6 +261,9 @@ pub struct TaskHead {
     pub secrets: Vec<String>,
     /// Whether it asks for privileges.
     pub privileged: bool,
+    /// Whether it undoes something after its pod: only then has the pod ended.
+    #[serde(default)]
+    pub cleans_up: bool,
 }
 
 /// How others find a task.

@@ -302,6 +302,7 @@ impl Agent {
                     latest: Self::first_status(&launch, &task.head.task_id, agent_id.as_ref()),
                     stream: Default::default(),
                     kill: None,
+                    ended: None,
                     in_flight: None,
                 })
                 .collect(),
@@ -320,6 +321,7 @@ impl Agent {
                     task.latest = known.latest;
                     task.stream = known.stream;
                     task.kill = known.kill;
+                    task.ended = known.ended;
                 }
             }
             if let Some(at) = progress.ended {

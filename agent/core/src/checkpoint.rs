@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use model::link::FrameworkRef;
-use model::task::{Payload, TaskHead};
+use model::task::{Payload, Reason, TaskHead, TaskState};
 use model::{AgentId, ExecutorId, Resources, Span, TaskId, TaskStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -151,6 +151,22 @@ pub struct TaskProgress {
     pub stream: VecDeque<TaskStatus>,
     /// That it was asked to stop.
     pub kill: Option<KillOrder>,
+    /// How it ended, as long as that is not to be said.
+    #[serde(default)]
+    pub ended: Option<EndRecord>,
+}
+
+/// How a task ended whose pod still has something to undo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndRecord {
+    /// A terminal state.
+    pub state: TaskState,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// In words.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// That a task was asked to stop.

@@ -4,7 +4,7 @@ use model::task::{Reason, TaskState};
 use model::{FrameworkId, Span, TaskId};
 
 use crate::agent::Agent;
-use crate::checkpoint::KillOrder;
+use crate::checkpoint::{EndRecord, KillOrder};
 use crate::command::{Command, Decision};
 use crate::event::{End, Report, ReportKind};
 use crate::pod::{DestroyCause, Phase, PodId};
@@ -50,7 +50,7 @@ impl Agent {
             Phase::Starting | Phase::Attaching | Phase::Attached => {}
             Phase::Preparing | Phase::Destroying(_) | Phase::Ended(_) => return,
         }
-        if !pod.all_terminal() {
+        if !pod.all_over() {
             Self::note(out, Decision::ExecutorLost { pod_id: pod_id.clone(), why: why.clone() });
         }
         self.destroy(pod_id, DestroyCause::ExecutorLost(why));
@@ -75,7 +75,9 @@ impl Agent {
 
     fn take_report(&mut self, pod_id: &PodId, report: Report) {
         let Report { task_id, at, kind, .. } = report;
-        let Some(task) = self.pods.get_mut(pod_id).and_then(|pod| pod.task_mut(&task_id)) else { return };
+        let Some(pod) = self.pods.get_mut(pod_id) else { return };
+        let cleans_up = pod.cleans_up();
+        let Some(task) = pod.task_mut(&task_id).filter(|task| task.ended.is_none()) else { return };
         // A running task stays running whatever its checks say; one that is being killed stays killing.
         let state = task.latest.state;
         let alive = if state == TaskState::Starting { TaskState::Running } else { state };
@@ -103,21 +105,29 @@ impl Agent {
             }
             ReportKind::Ended { end, oom_kills, killed_on_request, why } => {
                 let asked = task.kill.as_ref().map(|order| order.reason.clone());
-                let news = ended(&end, oom_kills, killed_on_request, why, asked);
-                self.append_at(pod_id, &task_id, news.by_executor(), None, at);
+                let News { state, reason, message, .. } = ended(&end, oom_kills, killed_on_request, why, asked);
+                let end = EndRecord { state, reason, message, at };
+                if cleans_up {
+                    // Said when its pod is gone: before, the next of its kind would find what this one left.
+                    task.ended = Some(end).filter(|_| !task.latest.state.is_terminal());
+                } else {
+                    self.say_end(pod_id, &task_id, end);
+                }
             }
         }
+    }
+
+    fn say_end(&mut self, pod_id: &PodId, task_id: &TaskId, end: EndRecord) {
+        let EndRecord { state, reason, message, at } = end;
+        self.append_at(pod_id, task_id, News::of(state, reason, message).by_executor(), None, at);
     }
 
     /// One container ended: the others have no reason to live.
     fn order_group_death(&mut self, pod_id: &PodId) {
         let Some(pod) = self.pods.get_mut(pod_id) else { return };
-        let Some(dead) = pod.tasks.iter().find(|task| task.latest.state.is_terminal()).map(|task| task.id.clone())
-        else {
-            return;
-        };
+        let Some(dead) = pod.tasks.iter().find(|task| task.is_over()).map(|task| task.id.clone()) else { return };
         let mut ordered = false;
-        for task in pod.tasks.iter_mut().filter(|task| !task.latest.state.is_terminal() && task.kill.is_none()) {
+        for task in pod.tasks.iter_mut().filter(|task| !task.is_over() && task.kill.is_none()) {
             task.kill = Some(KillOrder { grace: None, reason: format!("its pod ended with task {dead}") });
             ordered = true;
         }
@@ -136,7 +146,7 @@ impl Agent {
         let orders: Vec<_> = pod
             .tasks
             .iter()
-            .filter(|task| !task.latest.state.is_terminal())
+            .filter(|task| !task.is_over())
             .filter_map(|task| task.kill.clone().map(|order| (task.id.clone(), order)))
             .collect();
         for (task_id, KillOrder { grace, reason }) in orders {
@@ -145,7 +155,7 @@ impl Agent {
     }
 
     fn end_if_over(&mut self, pod_id: &PodId) {
-        if self.pods.get(pod_id).is_some_and(|pod| pod.phase == Phase::Attached && pod.all_terminal()) {
+        if self.pods.get(pod_id).is_some_and(|pod| pod.phase == Phase::Attached && pod.all_over()) {
             self.destroy(pod_id, DestroyCause::AllEnded);
         }
     }
@@ -161,14 +171,20 @@ impl Agent {
         let now = self.now;
         let Some(pod) = self.pods.get_mut(pod_id) else { return };
         let Phase::Destroying(cause) = pod.phase.clone() else { return };
+        let kept_back: Vec<_> =
+            pod.tasks.iter_mut().filter_map(|task| Some((task.id.clone(), task.ended.take()?))).collect();
+        pod.become_phase(Phase::Ended(now));
+        self.mark_pod(pod_id);
+        for (task_id, end) in kept_back {
+            self.say_end(pod_id, &task_id, end);
+        }
+        let Some(pod) = self.pods.get(pod_id) else { return };
         let left: Vec<_> = pod
             .tasks
             .iter()
             .filter(|task| !task.latest.state.is_terminal())
             .map(|task| (task.id.clone(), task.kill.as_ref().map(|order| order.reason.clone())))
             .collect();
-        pod.become_phase(Phase::Ended(now));
-        self.mark_pod(pod_id);
         for (task_id, asked) in left {
             let news = match (&cause, asked) {
                 (DestroyCause::KilledDuringLaunch(words), _) => {
@@ -212,7 +228,7 @@ impl Agent {
         let Some(pod) = self.pods.get_mut(pod_id) else { return };
         let phase = pod.phase.clone();
         let Some(task) = pod.task_mut(task_id) else { return };
-        if task.latest.state.is_terminal() {
+        if task.is_over() {
             return;
         }
         let first = task.kill.is_none();

@@ -47,6 +47,12 @@ pub fn check(agent: &Agent) -> Result<(), String> {
             if pod.is_ended() && !task.latest.state.is_terminal() {
                 return Err(format!("pod {pod_id} ended, its task {} did not", task.id));
             }
+            if task.ended.is_some() && task.latest.state.is_terminal() {
+                return Err(format!("the end of task {} was said and is kept back", task.id));
+            }
+            if pod.cleans_up() && pod.started && !pod.is_ended() && task.latest.state.is_terminal() {
+                return Err(format!("task {} is said to have ended before its pod cleaned up", task.id));
+            }
         }
         if matches!(pod.phase, Phase::Attached | Phase::Attaching | Phase::Starting) && !pod.started {
             return Err(format!("pod {pod_id} has an executor nobody would look for"));

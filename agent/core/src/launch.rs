@@ -124,6 +124,7 @@ impl Agent {
                 latest: Self::first_status(&launch, &task.head.task_id, self.record.agent_id.as_ref()),
                 stream: Default::default(),
                 kill: None,
+                ended: None,
                 in_flight: None,
             })
             .collect();

@@ -19,6 +19,7 @@ pub mod pod;
 mod registration;
 mod rng;
 mod updates;
+pub mod vip;
 
 #[cfg(feature = "mutations")]
 pub mod mutation;
@@ -26,7 +27,9 @@ pub mod mutation;
 mod mutation;
 
 pub use agent::{Agent, AgentConfig};
-pub use checkpoint::{AgentRecord, Checkpoint, LaunchRecord, ProgressRecord, TaskLaunch, TaskProgress, Write};
+pub use checkpoint::{
+    AgentRecord, Checkpoint, EndRecord, LaunchRecord, ProgressRecord, TaskLaunch, TaskProgress, Write,
+};
 pub use command::{Command, Decision, Network, VolumeKey};
 pub use event::{End, Event, Report, ReportKind};
 pub use pod::{DestroyCause, Phase, PodId};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::{TaskId, TaskStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{KillOrder, LaunchRecord, ProgressRecord, TaskProgress, VERSION};
+use crate::checkpoint::{EndRecord, KillOrder, LaunchRecord, ProgressRecord, TaskProgress, VERSION};
 use crate::limits;
 
 /// A pod's name on this agent: its run directory's and its cgroup's. Made by the core: a number and part of the executor's id.
@@ -105,6 +105,8 @@ pub(crate) struct Task {
     pub(crate) latest: TaskStatus,
     pub(crate) stream: VecDeque<TaskStatus>,
     pub(crate) kill: Option<KillOrder>,
+    /// How it ended, until its pod has undone what it did.
+    pub(crate) ended: Option<EndRecord>,
     /// When the head was sent and when it will be sent again; never checkpointed.
     pub(crate) in_flight: Option<InFlight>,
 }
@@ -121,6 +123,10 @@ impl Task {
     pub(crate) fn is_forgotten(&self) -> bool {
         self.latest.state.is_terminal() && self.stream.is_empty()
     }
+    /// Its container will not run again, whether that was said or not.
+    pub(crate) fn is_over(&self) -> bool {
+        self.latest.state.is_terminal() || self.ended.is_some()
+    }
 }
 
 impl Pod {
@@ -131,8 +137,16 @@ impl Pod {
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
     }
+    /// Whether nothing of it counts as used any more.
     pub(crate) fn all_terminal(&self) -> bool {
         self.tasks.iter().all(|task| task.latest.state.is_terminal())
+    }
+    pub(crate) fn all_over(&self) -> bool {
+        self.tasks.iter().all(Task::is_over)
+    }
+    /// Whether something is to be undone after it. Until then its tasks hold what they have, their ports above all.
+    pub(crate) fn cleans_up(&self) -> bool {
+        self.launch.tasks.iter().any(|task| task.head.cleans_up)
     }
     pub(crate) fn task_mut(&mut self, task_id: &TaskId) -> Option<&mut Task> {
         self.tasks.iter_mut().find(|task| task.id == *task_id)
@@ -156,6 +170,7 @@ impl Pod {
                     latest: task.latest.clone(),
                     stream: task.stream.clone(),
                     kill: task.kill.clone(),
+                    ended: task.ended.clone(),
                 })
                 .collect(),
         }

@@ -1,6 +1,8 @@
 //! The link to the master: dialling with a backoff, registering, epochs, silence.
-use model::link::{AgentRegistration, FromAgent, ToAgent};
-use model::{AgentId, Span, Timestamp};
+use std::collections::BTreeSet;
+
+use model::link::{AgentRegistration, FromAgent, GIVEN_UP, ToAgent};
+use model::{AgentId, FrameworkId, Span, Timestamp};
 
 use crate::agent::Agent;
 use crate::command::{Command, Decision, Network};
@@ -114,6 +116,9 @@ impl Agent {
                 self.registered(agent_id, pod_subnet, pod_range, ping_timeout, out);
             }
             ToAgent::Refused(refusal) => {
+                if refusal.code == GIVEN_UP {
+                    self.end_everything();
+                }
                 Self::note(out, Decision::RefusedByMaster(refusal));
                 self.close(out);
                 // Only a person can change it: ask seldom.
@@ -136,6 +141,15 @@ impl Agent {
                 self.order_network();
             }
             ToAgent::ShutdownFramework { framework_id } => self.shutdown_framework(&framework_id),
+        }
+    }
+
+    /// Nobody owns what runs here any more.
+    fn end_everything(&mut self) {
+        let frameworks: BTreeSet<FrameworkId> =
+            self.pods.values().map(|pod| pod.launch.framework.id.clone()).collect();
+        for framework_id in frameworks {
+            self.shutdown_framework(&framework_id);
         }
     }
 

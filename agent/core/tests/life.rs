@@ -138,6 +138,7 @@ fn pod(executor: &str, tasks: &[(&str, i64)]) -> Pod {
             kill_grace: None,
             secrets: vec![],
             privileged: *name == "privileged",
+            cleans_up: name.starts_with("tidy"),
         },
         payload: [1, 2].into(),
     };
@@ -175,6 +176,28 @@ fn a_pod_ends_with_its_first_container_and_is_forgotten_when_acknowledged() {
     rig.step(Event::PodDestroyed { pod_id: pod_id() });
     assert_eq!(rig.acknowledge_all(), [("a".to_owned(), TaskState::Failed), ("b".to_owned(), TaskState::Killed)]);
     assert_eq!(rig.agent.tasks().count(), 0);
+}
+
+#[test]
+fn a_pod_with_something_to_undo_has_ended_when_that_is_done() {
+    let mut rig = Rig::registered();
+    rig.launch("e", &[("tidy", 1), ("b", 1)]);
+    rig.run(&pod_id(), &["tidy", "b"]);
+    rig.acknowledge_all();
+    rig.report(&pod_id(), 3, "tidy", ended(1, false));
+    rig.report(&pod_id(), 4, "b", ended(0, true));
+    assert_eq!(rig.take().last(), Some(&Command::Destroy { pod_id: pod_id() }));
+    assert_eq!(rig.acknowledge_all(), [], "its ports are not free yet");
+    // The order to stop what ended, and a new life of the agent, change nothing.
+    rig.hear(ToAgent::Kill { framework_id: framework().id, task_id: TaskId::new("tidy").expect("valid"), grace: None });
+    let mut rig = Rig::start(rig.disk, rig.now);
+    rig.register();
+    assert!(rig.take().contains(&Command::Attach { pod_id: pod_id() }));
+    rig.step(Event::ExecutorGone { pod_id: pod_id(), why: "it exited".to_owned() });
+    assert_eq!(rig.take(), [Command::Destroy { pod_id: pod_id() }]);
+    assert_eq!(rig.acknowledge_all(), []);
+    rig.step(Event::PodDestroyed { pod_id: pod_id() });
+    assert_eq!(rig.acknowledge_all(), [("tidy".to_owned(), TaskState::Failed), ("b".to_owned(), TaskState::Killed)]);
 }
 
 #[test]

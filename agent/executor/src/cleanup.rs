@@ -60,6 +60,12 @@ pub enum CleanupError {
 /// Kills the executor if it still lives, kills and removes the pod's cgroups, and unmounts everything below the pod's
 /// directory in the caller's mount namespace. Blocks; safe to repeat. Files in the directory are left alone.
 pub fn cleanup_pod(dir: &Path) -> Result<(), CleanupError> {
+    kill_pod(dir)?;
+    unmount_below(dir)
+}
+
+/// Kills the executor if it still lives, and kills and removes the pod's cgroups. Blocks; safe to repeat.
+pub fn kill_pod(dir: &Path) -> Result<(), CleanupError> {
     let files = |source| CleanupError::Files { dir: dir.to_owned(), source: Box::new(source) };
     // First the executor, or it would start again what is killed.
     if let Some(executor) = ExecutorRecord::load(dir).map_err(files)? {
@@ -82,7 +88,7 @@ pub fn cleanup_pod(dir: &Path) -> Result<(), CleanupError> {
     {
         kill_pod_cgroups(parent).map_err(failed)?;
     }
-    unmount_below(dir)
+    Ok(())
 }
 
 fn kill_executor(dir: &Path, executor: &ExecutorRecord) -> Result<(), CleanupError> {

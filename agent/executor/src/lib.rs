@@ -23,7 +23,7 @@ mod helper;
 pub mod limits;
 
 pub use cgroup::{CgroupError, kill_pod_cgroups};
-pub use cleanup::{CleanupError, cleanup_pod};
+pub use cleanup::{CleanupError, cleanup_pod, kill_pod};
 pub use exec::ExecCommand;
 pub use helper::main_container;
 pub use shell::main_executor;

@@ -45,3 +45,5 @@ pub const LOG_DRAIN_MS_MAX: u64 = 2_000;
 pub const HELPER_MS_MAX: u64 = 120_000;
 /// How long the members of a cgroup have to die of SIGKILL before giving up.
 pub const CGROUP_KILL_MS_MAX: u64 = 20_000;
+/// What a task undoes after its pod is undone in this time; rules, links and mounts take milliseconds each.
+pub const CLEAN_UP_MS_MAX: u64 = 60_000;

@@ -1,5 +1,6 @@
 //! The executor's process: prepares itself while it has one thread, then runs the pod on one thread.
 mod check;
+mod clean_up;
 mod convert;
 mod host;
 mod http;
@@ -22,7 +23,7 @@ use crate::link;
 /// Why the executor could not begin.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
-    #[error("usage: executor --dir <pod directory>")]
+    #[error("usage: executor --dir|--clean-up <pod directory>")]
     Usage,
     #[error("open pod directory {path}")]
     Dir { path: PathBuf, source: std::io::Error },
@@ -32,11 +33,14 @@ enum StartError {
     Prepare { what: &'static str, source: std::io::Error },
     #[error("leave the mounts of other pods")]
     Mounts(#[source] CleanupError),
-    #[error("say who runs the pod")]
+    #[error("read or say who runs what in the pod")]
     Record(#[source] FileError),
+    #[error("clean up after the pod")]
+    CleanUp(#[from] clean_up::CleanUpError),
 }
 
-/// Runs `executor --dir <pod dir>`; `args` are what follows the word `executor`.
+/// Runs `executor --dir <pod dir>`, or `executor --clean-up <pod dir>` when everything of the pod is dead; `args` are what
+/// follows the word `executor`.
 ///
 /// Must be called before the process has a second thread. Returns when the agent says so, when every container has ended after
 /// SIGTERM, or when nobody said what to run for a while. stderr is its log.
@@ -57,7 +61,7 @@ pub fn main_executor(args: Vec<OsString>) -> ExitCode {
 
 fn run(args: Vec<OsString>) -> Result<(), StartError> {
     let [flag, dir] = <[OsString; 2]>::try_from(args).map_err(|_| StartError::Usage)?;
-    if flag != "--dir" {
+    if flag != "--dir" && flag != "--clean-up" {
         return Err(StartError::Usage);
     }
     let given = PathBuf::from(dir);
@@ -67,18 +71,14 @@ fn run(args: Vec<OsString>) -> Result<(), StartError> {
     {
         return Err(StartError::Taken { path: dir, pid: other.pid });
     }
+    if flag == "--clean-up" {
+        return clean_up::run(&dir);
+    }
     let prepare = |what| move |source| StartError::Prepare { what, source };
     host::detach().map_err(prepare("leave the agent's session and mount namespace"))?;
     host::forget_other_pods(&dir).map_err(StartError::Mounts)?;
     let program = host::Program::pin().map_err(prepare("open the running program"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        // For looking up host names of checks, nothing else.
-        .max_blocking_threads(1)
-        .thread_keep_alive(std::time::Duration::from_secs(1))
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(prepare("start the event loop"))?;
+    let runtime = event_loop().map_err(prepare("start the event loop"))?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
         // Listen first: who reads the record may connect at once.
@@ -90,6 +90,16 @@ fn run(args: Vec<OsString>) -> Result<(), StartError> {
     })?;
     let _ = std::fs::remove_file(dir.join(link::SOCKET));
     Ok(())
+}
+
+fn event_loop() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        // For looking up host names of checks, nothing else.
+        .max_blocking_threads(1)
+        .thread_keep_alive(std::time::Duration::from_secs(1))
+        .enable_io()
+        .enable_time()
+        .build()
 }
 
 fn listen(dir: &Path) -> std::io::Result<tokio::net::UnixListener> {

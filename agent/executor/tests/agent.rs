@@ -455,3 +455,30 @@ fn https_server() -> (u16, Server) {
     });
     (port, Server { certificate })
 }
+
+#[tokio::test]
+async fn what_a_pod_did_elsewhere_is_undone_after_its_executor_was_killed() {
+    let mut pod = Pod::new();
+    pod.container("left", "touch /trace; sleep 1000");
+    pod.clean_up("rm /trace; echo undone");
+    pod.container("right", "touch /trace; sleep 1000");
+    pod.clean_up("rm /trace && rm /no/such/file");
+    let mut agent = pod.start().await;
+    agent.started("left").await;
+    agent.started("right").await;
+    let traces = [pod.rootfs("left").join("trace"), pod.rootfs("right").join("trace")];
+    until("both ran", || traces.iter().all(|trace| trace.exists())).await;
+
+    let alive = pod.run_clean_up();
+    assert!(!alive.status.success(), "the executor still runs");
+    pod.kill_executor();
+    executor::kill_pod(&pod.dir).unwrap();
+    let done = pod.run_clean_up();
+    // The second failed, and that is told; the first was done all the same.
+    assert!(!done.status.success());
+    let log = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(log.contains("container right has not cleaned up: it exited with 1"), "{log}");
+    assert!(!traces.iter().any(|trace| trace.exists()));
+    assert_eq!(pod.stdout("left"), "undone\n");
+    assert_eq!(cgroup_dirs(&format!("{}/left", pod.cgroup)), Vec::<PathBuf>::new());
+}

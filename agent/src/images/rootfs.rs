@@ -10,13 +10,18 @@ use crate::limits;
 
 /// Stacks an image below a fresh writable layer: `<dir>/rootfs` over `<dir>/upper`.
 pub(crate) fn mount_image(image: &Image, dir: &Path) -> Result<PathBuf, ImageError> {
-    let lower = if image.layers.is_empty() {
+    mount_layers(&image.layers, dir)
+}
+
+/// The same of layers alone, the lowest first.
+pub(crate) fn mount_layers(layers: &[PathBuf], dir: &Path) -> Result<PathBuf, ImageError> {
+    let lower = if layers.is_empty() {
         // overlayfs wants one lower layer.
         let empty = dir.join("empty");
         make(&empty)?;
         vec![empty]
     } else {
-        image.layers.iter().rev().cloned().collect()
+        layers.iter().rev().cloned().collect()
     };
     overlay(&lower, dir, dir)
 }

@@ -159,7 +159,7 @@ fn spawn(context: &Context, pod_id: &PodId, dir: &Path) -> io::Result<()> {
         .arg(dir)
         .current_dir("/")
         .env_clear()
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("PATH", super::PATH)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

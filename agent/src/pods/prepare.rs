@@ -15,7 +15,7 @@ use proto::mezzo::v1::volume_option::Propagation;
 use tokio_util::sync::CancellationToken;
 
 use super::artifacts::ArtifactError;
-use super::{Context, volumes};
+use super::{Context, clean_up, volumes};
 use crate::container::{
     Bind, Bundle, PrivilegeNeeded, SANDBOX, Source, User, Volume, environment, invocation, limits_of, resolve,
     volumes_of,
@@ -140,6 +140,7 @@ impl Preparation<'_> {
         };
         let config = image.as_ref().map(|image| image.configuration.config().clone().unwrap_or_default());
         let mut command = invocation(&info, config.as_ref()).map_err(|problem| self.wrong(problem))?;
+        let layers = image.as_ref().map(|image| image.layers.clone());
         let rootfs = self.mount(image, &place).await?;
         let user = resolve(&rootfs, &command.user).map_err(|problem| self.wrong(problem))?;
         own(&sandbox, &user)?;
@@ -150,10 +151,7 @@ impl Preparation<'_> {
                 .map_err(|source| PrepareError::Artifact { task: self.id(), source })?;
         }
 
-        // A relative program is an artifact, if there is one of that name; otherwise PATH decides.
-        if !command.argv[0].starts_with('/') && sandbox.join(&command.argv[0]).is_file() {
-            command.argv[0] = format!("{SANDBOX}/{}", command.argv[0]);
-        }
+        command.argv[0] = program(&command.argv[0], &sandbox);
 
         let mut tmpfs = extension.tmpfs.clone();
         let mut binds = vec![bind(&sandbox, SANDBOX)];
@@ -174,7 +172,7 @@ impl Preparation<'_> {
         let wanted = volumes_of(&info, &self.task.head.resources, &pod).map_err(|problem| self.wrong(problem))?;
         binds.extend(self.binds(&wanted, &user, privileged, &place, &sandbox).await?);
 
-        let bundle = Bundle {
+        let mut bundle = Bundle {
             argv: command.argv,
             environment: environment(&info, config.as_ref(), &self.environment())
                 .map_err(|problem| self.wrong(problem))?,
@@ -190,7 +188,16 @@ impl Preparation<'_> {
         };
         let path = place.join("config.json");
         fs::write(&path, bundle.config().to_string()).map_err(disk("write", &path))?;
-        Ok(self.spec(&info, &extension, name, &place, &sandbox))
+        let mut spec = self.spec(&info, &extension, name, &place, &sandbox);
+        if let [first, rest @ ..] = extension.clean_up.as_slice() {
+            bundle.argv = [program(first, &sandbox)].into_iter().chain(rest.iter().cloned()).collect();
+            // Secrets are in memory and may be gone by then; what others mount is none of its business.
+            bundle.binds.retain(|bind| !Path::new(&bind.source).starts_with(place.join("secrets")));
+            bundle.binds.iter_mut().for_each(|bind| bind.propagation = Propagation::Private);
+            let written = clean_up::write_bundle(&bundle, layers.as_deref(), &place);
+            spec.clean_up_bundle = written.map_err(disk("write a bundle below", &place))?.display().to_string();
+        }
+        Ok(spec)
     }
 
     async fn mount(&self, image: Option<Image>, place: &Path) -> Result<PathBuf, PrepareError> {
@@ -321,8 +328,15 @@ impl Preparation<'_> {
             health: extension.health.clone(),
             kill_grace_ms: u64::try_from(grace).unwrap_or(u64::MAX),
             completion_ms_max: u64::try_from(completion).unwrap_or(0),
+            clean_up_bundle: String::new(),
         }
     }
+}
+
+/// A relative program is an artifact, if there is one of that name; otherwise PATH decides.
+fn program(name: &str, sandbox: &Path) -> String {
+    let is_artifact = !name.starts_with('/') && sandbox.join(name).is_file();
+    if is_artifact { format!("{SANDBOX}/{name}") } else { name.to_owned() }
 }
 
 fn bind(source: &Path, target: &str) -> Bind {

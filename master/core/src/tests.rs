@@ -81,6 +81,7 @@ pub(crate) fn head(id: &str, agent: u64, resources: Resources) -> TaskHead {
         kill_grace: None,
         secrets: Vec::new(),
         privileged: false,
+        cleans_up: false,
     }
 }
 pub(crate) fn pod(agent: u64, tasks: &[(&str, Resources)]) -> Pod {

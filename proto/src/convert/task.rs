@@ -28,6 +28,7 @@ pub fn head_from_info(info: &wire::TaskInfo) -> Result<TaskHead, FieldError> {
         kill_grace: info.kill_policy.as_ref().and_then(|policy| policy.grace_period.as_ref()).map(span),
         secrets: secrets(info)?,
         privileged: info.mezzo.as_ref().is_some_and(|extension| extension.privileged),
+        cleans_up: info.mezzo.as_ref().is_some_and(|extension| !extension.clean_up.is_empty()),
     })
 }
 

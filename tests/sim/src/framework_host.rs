@@ -394,7 +394,8 @@ impl World {
     fn fresh_task(&mut self, framework: usize, agent_id: &AgentId, resources: Resources) -> Task {
         let host = &mut self.frameworks[framework];
         host.number += 1;
-        let task_id = TaskId::new(format!("t{}", host.number)).expect("valid");
+        let number = host.number;
+        let task_id = TaskId::new(format!("t{number}")).expect("valid");
         let mine = Mine { agent_id: agent_id.clone(), state: TaskState::Staging, reliable: None, killing: false };
         host.tasks.insert(task_id.clone(), mine);
         let head = TaskHead {
@@ -406,6 +407,8 @@ impl World {
             kill_grace: None,
             secrets: Vec::new(),
             privileged: false,
+            // Pods that end at once and pods that first undo something.
+            cleans_up: number.is_multiple_of(3),
         };
         Task { head, payload: Vec::new().into() }
     }

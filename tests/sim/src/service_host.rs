@@ -150,6 +150,7 @@ fn rendered(pod: &PodLaunch) -> Pod {
             secrets: Vec::new(),
             privileged: false,
             cleans_up: false,
+            cleans_up: false,
         },
         payload: Vec::new().into(),
     });

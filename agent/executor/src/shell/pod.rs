@@ -45,12 +45,12 @@ pub(super) struct Shared {
     pub(super) paths: PodPaths,
     pub(super) program: Program,
     pub(super) reaper: Reaper,
-    inbox: mpsc::Sender<Input>,
+    pub(super) inbox: mpsc::Sender<Input>,
 }
 
 /// A container's runtime side.
-struct Entry {
-    spec: Rc<ContainerSpec>,
+pub(super) struct Entry {
+    pub(super) spec: Rc<ContainerSpec>,
     stdout: Rc<RefCell<RotatingFile>>,
     stderr: Rc<RefCell<RotatingFile>>,
     /// Init of the current run.
@@ -241,13 +241,7 @@ impl Pod {
         spawn_local(async move {
             let oom_kills = cgroup::oom_kills(&spec.cgroup);
             delete(&shared, &spec).await;
-            // Every writer is dead, so the pipes end, unless a descriptor was passed out of the container.
-            let drained = tokio::time::Instant::now() + Duration::from_millis(LOG_DRAIN_MS_MAX);
-            for mut pump in pumps {
-                if tokio::time::timeout_at(drained, &mut pump).await.is_err() {
-                    pump.abort();
-                }
-            }
+            drain(pumps).await;
             shared.tell(Event::Cleaned { task_id, run, oom_kills }).await;
         });
     }
@@ -272,19 +266,33 @@ impl Pod {
 }
 
 impl Entry {
-    fn new(spec: ContainerSpec) -> Self {
+    pub(super) fn new(spec: ContainerSpec) -> Self {
         let open = |path: &str| Rc::new(RefCell::new(RotatingFile::new(path, spec.log_bytes_max, spec.log_files_max)));
         let stdout = open(&spec.stdout_path);
         let stderr = if spec.stderr_path == spec.stdout_path { stdout.clone() } else { open(&spec.stderr_path) };
         Self { spec: Rc::new(spec), stdout, stderr, pid: None, pumps: Vec::new(), checks: Vec::new() }
     }
     /// New pipes for a run: the ends for the container; this end is read until the last writer is gone.
-    fn open_streams(&mut self) -> io::Result<[io::PipeWriter; 2]> {
+    pub(super) fn open_streams(&mut self) -> io::Result<[io::PipeWriter; 2]> {
         let (out_reader, out_writer) = io::pipe()?;
         let (err_reader, err_writer) = io::pipe()?;
         self.pumps.push(spawn_local(pump(out_reader.into(), self.stdout.clone())));
         self.pumps.push(spawn_local(pump(err_reader.into(), self.stderr.clone())));
         Ok([out_writer, err_writer])
+    }
+    /// Reads what is left of the output.
+    pub(super) async fn drain(&mut self) {
+        drain(std::mem::take(&mut self.pumps)).await;
+    }
+}
+
+/// Every writer is dead, so the pipes end, unless a descriptor was passed out of the container.
+async fn drain(pumps: Vec<JoinHandle<()>>) {
+    let drained = tokio::time::Instant::now() + Duration::from_millis(LOG_DRAIN_MS_MAX);
+    for mut pump in pumps {
+        if tokio::time::timeout_at(drained, &mut pump).await.is_err() {
+            pump.abort();
+        }
     }
 }
 
@@ -295,7 +303,7 @@ impl Shared {
     }
 }
 
-async fn create(
+pub(super) async fn create(
     shared: &Shared,
     spec: &ContainerSpec,
     [stdout, stderr]: [io::PipeWriter; 2],
@@ -326,7 +334,7 @@ async fn create(
     })
 }
 
-async fn delete(shared: &Shared, spec: &ContainerSpec) {
+pub(super) async fn delete(shared: &Shared, spec: &ContainerSpec) {
     let work = shared.paths.container(&spec.name);
     let log = work.join(helper::ERROR);
     let mut command = shared.program.helper("delete");

@@ -79,6 +79,21 @@ impl Pod {
         self.containers.last_mut().unwrap()
     }
 
+    /// What the container made last undoes after its pod, in its own files.
+    pub fn clean_up(&mut self, script: &str) {
+        let spec = self.containers.last_mut().unwrap();
+        let bundle = Path::new(&spec.bundle).join("clean-up");
+        let mut config = config(script);
+        config["root"]["path"] = json!(Path::new(&spec.bundle).join("rootfs"));
+        fs::create_dir(&bundle).unwrap();
+        fs::write(bundle.join("config.json"), config.to_string()).unwrap();
+        spec.clean_up_bundle = bundle.to_str().unwrap().to_owned();
+    }
+    /// Runs what is to be undone, as an agent does.
+    pub fn run_clean_up(&self) -> std::process::Output {
+        Command::new(HARNESS).arg("executor").arg("--clean-up").arg(&self.dir).output().unwrap()
+    }
+
     pub async fn agent(&self) -> Agent {
         let end = eventually("the executor listens", || async { AgentEnd::connect(&self.dir).await.ok() }).await;
         assert_eq!(end.hello.version, 1);

@@ -50,6 +50,9 @@ pub struct TaskSpec {
     pub kill_grace: Option<Span>,
     /// How others find it. `None`: by the pod's name, inside only.
     pub discovery: Option<DiscoverySpec>,
+    /// Program and arguments that undo what it did to its agent outside of its container. Its agent runs it after the pod,
+    /// however that ended, in fresh files of the task's image, and only then says that the pod's tasks have ended.
+    pub clean_up: Vec<String>,
 }
 
 /// What a task is for.
