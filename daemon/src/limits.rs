@@ -13,8 +13,15 @@ pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 pub const CONNECTIONS_MAX: usize = 8192;
 /// HTTP/2 streams per connection: a session, a few reads beside it.
 pub const STREAMS_MAX: u32 = 256;
-/// Time to connect to a peer, or to one backend of the gateway.
+/// Time to connect to a peer.
 pub const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// Time to connect to one backend of the gateway: it is in the pool, so a second and a retransmission are plenty.
+pub const BACKEND_CONNECT_TIME: Duration = Duration::from_secs(2);
+/// A client that is silent for longer, even to the kernel's probes, is gone: it may be behind a slow line.
+pub const PEER_SILENCE: Duration = Duration::from_secs(90);
+/// A backend that is silent for longer, even to the kernel's probes, is gone: users of a highly available service must be led
+/// to another within 10 s.
+pub const BACKEND_SILENCE: Duration = Duration::from_secs(5);
 /// HTTP/2 pings: a peer that vanished is noticed within the sum of both.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a ping may stay unanswered.

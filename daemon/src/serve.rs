@@ -108,7 +108,7 @@ struct Server {
 impl Server {
     async fn connection(&self, mut stream: TcpStream, permit: OwnedSemaphorePermit) {
         let _permit = permit;
-        prepare(&stream);
+        prepare(&stream, limits::PEER_SILENCE);
         let hello = match hello::read(&mut stream).await {
             Ok(hello) => hello,
             Err(error) => {
@@ -132,9 +132,10 @@ impl Server {
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         for step in 0..backends.len() {
             let address = backends[(first + step) % backends.len()];
-            let connected = tokio::time::timeout(limits::CONNECT_TIME, TcpStream::connect(address)).await;
+            let connected = tokio::time::timeout(limits::BACKEND_CONNECT_TIME, TcpStream::connect(address)).await;
             let Ok(Ok(mut backend)) = connected else { continue };
-            prepare(&backend);
+            // A client learns at once that its backend's host is gone, and asks again: it is led to another.
+            prepare(&backend, limits::BACKEND_SILENCE);
             if backend.write_all(&hello.bytes).await.is_err() {
                 continue;
             }
@@ -188,14 +189,19 @@ impl Server {
     }
 }
 
-/// Small messages leave at once; a peer that vanished is noticed within about a minute and a half.
-fn prepare(stream: &TcpStream) {
+/// Small messages leave at once; a peer that vanished is noticed after so much silence: the kernel's probes, or data of ours, go
+/// unanswered for so long.
+fn prepare(stream: &TcpStream, silence: Duration) {
+    const PROBES: u32 = 4;
+    let seconds = u32::try_from(silence.as_secs()).unwrap_or(u32::MAX);
+    let (idle, interval) = (seconds.div_ceil(3).max(1), (seconds / 6).max(1));
     let _ = stream.set_nodelay(true);
     // Failing to set an option is no reason to refuse the connection.
     let _ = setsockopt(stream, sockopt::KeepAlive, &true);
-    let _ = setsockopt(stream, sockopt::TcpKeepIdle, &30);
-    let _ = setsockopt(stream, sockopt::TcpKeepInterval, &15);
-    let _ = setsockopt(stream, sockopt::TcpKeepCount, &4);
+    let _ = setsockopt(stream, sockopt::TcpKeepIdle, &idle);
+    let _ = setsockopt(stream, sockopt::TcpKeepInterval, &interval);
+    let _ = setsockopt(stream, sockopt::TcpKeepCount, &PROBES);
+    let _ = setsockopt(stream, sockopt::TcpUserTimeout, &(seconds.saturating_mul(1000)));
 }
 
 /// A gRPC client that calls what does not exist must read `unimplemented`, not HTTP 404.

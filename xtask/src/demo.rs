@@ -20,6 +20,9 @@ const CLUSTER: &str = "demo";
 const MASTER: &str = "10.84.0.1:5050";
 const NODES: usize = 2;
 
+/// What `mezzo up` writes down first of a pool of its own choice.
+const POOL: &str = "/var/lib/mezzo/pool.json";
+
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Leave the pool as it is when something fails, to look at it
@@ -49,6 +52,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if pool_is_running(&mezzo)? {
         bail!("a local pool is running already\ntake it down first: {} down", mezzo.program.display());
     }
+    let is_new = !Path::new(POOL).exists();
     let kubeconfig = match install(&mezzo, &workspace, &cache, &images, options) {
         Ok(kubeconfig) => kubeconfig,
         Err(error) => {
@@ -56,7 +60,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 eprintln!("the pool is left as it is; take it down with: {} down", mezzo.program.display());
             } else {
                 eprintln!("taking the pool down");
-                if let Err(error) = mezzo.command(&["down"]).uninterrupted().run() {
+                // What an earlier run left on disk may be somebody's work; what this one made is of no use half-way.
+                let words: &[&str] = if is_new { &["down", "--purge", "--yes"] } else { &["down"] };
+                if let Err(error) = mezzo.command(words).uninterrupted().run() {
                     eprintln!("warning: {error:#}");
                 }
             }
@@ -76,13 +82,18 @@ fn install(
 ) -> Result<PathBuf> {
     mezzo.command(&["up", "--detach", "--agents", &options.agents().to_string()]).run()?;
     mezzo.upload(workspace, cache, images)?;
-    mezzo
-        .command(&["catalog", "install", "kubernetes", "--name", CLUSTER])
-        .arg("--set")
-        .arg(format!("node_count={NODES}"))
-        .arg("--set")
-        .arg(format!("high_availability={}", options.ha))
-        .run()?;
+    if is_installed(mezzo)? {
+        eprintln!("the cluster {CLUSTER} was installed earlier: it is brought back as it was");
+        mezzo.command(&["plan", "show", CLUSTER, "deploy", "--follow"]).run()?;
+    } else {
+        mezzo
+            .command(&["catalog", "install", "kubernetes", "--name", CLUSTER])
+            .arg("--set")
+            .arg(format!("node_count={NODES}"))
+            .arg("--set")
+            .arg(format!("high_availability={}", options.ha))
+            .run()?;
+    }
     let text = mezzo.command(&["kubernetes", "kubeconfig", CLUSTER]).output()?;
     let kubeconfig = workspace.target.join(format!("{CLUSTER}.kubeconfig"));
     write_private(&kubeconfig, &text)?;
@@ -118,6 +129,14 @@ fn tell_what_is_next(workspace: &Workspace, kubeconfig: &Path, took: Duration) {
         programs.display(),
         kubeconfig.display(),
     );
+}
+
+/// Whether an earlier demonstration, whose pool was taken down since, installed the cluster.
+fn is_installed(mezzo: &Mezzo) -> Result<bool> {
+    let text = mezzo.command(&["catalog", "list", "--output", "json"]).quiet().output()?;
+    let list: serde_json::Value = serde_json::from_str(&text).context("read the list of what is installed")?;
+    let installed = list["installations"].as_array();
+    Ok(installed.is_some_and(|all| all.iter().any(|installation| installation["name"] == CLUSTER)))
 }
 
 /// Whether there is a pool that `mezzo down` would take down: it may be somebody's work.

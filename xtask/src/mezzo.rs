@@ -14,8 +14,8 @@ use crate::tool::Tool;
 /// Programs that packages run on agents, uploaded as artifacts under these names.
 const ARTIFACTS: [&str; 2] = ["mezzo-kubernetes", "mezzo-hello"];
 
-/// The installation has waited for the nodes already; this is for kubectl to see the same.
-const NODES_READY_WITHIN: Duration = Duration::from_secs(60);
+/// An installation has waited for the nodes already; a pool that was down brings them back meanwhile.
+const NODES_READY_WITHIN: Duration = Duration::from_secs(180);
 
 pub(crate) struct Mezzo {
     pub(crate) program: PathBuf,

@@ -300,6 +300,53 @@ impl Pool {
         })
     }
 
+    /// Cuts the cable of an agent's host: nothing reaches it, what runs there runs on.
+    ///
+    /// # Errors
+    /// If there is no such link.
+    pub fn unplug(&self, agent: &str) -> Result<()> {
+        Program::new("ip").args(["link", "set", &link_of(agent)?, "down"]).run().map(drop)
+    }
+
+    /// Mends the cable again.
+    ///
+    /// # Errors
+    /// If there is no such link.
+    pub fn plug_in(&self, agent: &str) -> Result<()> {
+        Program::new("ip").args(["link", "set", &link_of(agent)?, "up"]).run().map(drop)
+    }
+
+    /// Destroys an agent's host, all at once and for good: the cable is cut, every process is killed, its state is removed. The
+    /// supervisor may start another agent there, which knows nobody and reaches nobody.
+    ///
+    /// # Errors
+    /// If something is left of it.
+    pub fn destroy(&self, agent: &str) -> Result<()> {
+        self.unplug(agent)?;
+        let mark = format!("/mezzo/{agent}/");
+        let directory = self.place().join(agent.strip_prefix(&format!("{NAME}-")).unwrap_or(agent));
+        until(&format!("nothing of {agent}"), Duration::from_secs(30), || {
+            let inside = Program::new("ip").args(["netns", "pids", agent]).run()?;
+            let mut pids: Vec<i32> = inside.lines().filter_map(|line| line.trim().parse().ok()).collect();
+            for (pid, _) in crate::machine::processes()? {
+                let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+                pids.extend(groups.contains(&mark).then_some(pid.as_raw()));
+            }
+            for pid in &pids {
+                // It may have ended since.
+                let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+            }
+            if directory.exists() {
+                fs::remove_dir_all(&directory).with_context(|| format!("delete {}", directory.display()))?;
+            }
+            let is_left = |pid: &i32| {
+                let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+                groups.contains(&mark) && crate::machine::is_alive(Pid::from_raw(*pid))
+            };
+            Ok(!pids.iter().any(is_left))
+        })
+    }
+
     /// Takes the pool down as a user would, and deletes what it stored.
     ///
     /// # Errors
@@ -362,6 +409,12 @@ fn take_down_earlier(programs: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The end of an agent's cable that is not in its namespace.
+fn link_of(agent: &str) -> Result<String> {
+    let number = agent.strip_prefix(NAME).and_then(|rest| rest.strip_prefix("-agent-"));
+    Ok(format!("{NAME}-v{}", number.with_context(|| format!("find the link of {agent}"))?))
 }
 
 /// A list in a message; an empty one is not printed.

@@ -1,0 +1,104 @@
+//! A client that writes ten times a second, through an unmodified kubectl, and remembers what was acknowledged and when.
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use e2e::kubectl::{items, name};
+use e2e::{Kubectl, Running, eventually};
+
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// A write without an answer for so long is not acknowledged; the next is tried.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Writes until it is finished.
+pub(crate) struct Writer {
+    stop: Sender<()>,
+    thread: JoinHandle<Written>,
+    _proxy: Running,
+}
+
+/// What a writer saw.
+struct Written {
+    acknowledged: Vec<String>,
+    longest_silence: Duration,
+    failures: BTreeSet<String>,
+}
+
+impl Writer {
+    /// Begins to write; every writer has a title of its own.
+    pub(crate) fn start(kubectl: &Kubectl, title: &'static str) -> Result<Self> {
+        let proxy = kubectl.command(&["proxy", "--port=0"]).start()?;
+        let address = eventually("the address of kubectl proxy", Duration::from_secs(20), || {
+            let said = proxy.said();
+            Ok(said.split_whitespace().find_map(|word| word.parse::<SocketAddr>().ok()))
+        })?;
+        let (stop, stopped) = channel();
+        let thread = std::thread::spawn(move || write(address, title, &stopped));
+        Ok(Self { stop, thread, _proxy: proxy })
+    }
+
+    /// Ends it: every acknowledged write must be there, and no silence was longer than allowed.
+    pub(crate) fn finish(self, kubectl: &Kubectl, title: &str, silence: Duration) -> Result<()> {
+        self.stop.send(()).context("stop the writer")?;
+        let written = self.thread.join().ok().context("wait for the writer")?;
+        let count = written.acknowledged.len();
+        eprintln!(
+            "{title}: {count} writes acknowledged, longest silence {:.1} s, failures {:?}",
+            written.longest_silence.as_secs_f64(),
+            written.failures
+        );
+        ensure!(count > 0, "nothing was written");
+        let list = kubectl.get(&["configmaps", "--selector", &format!("writer={title}")])?;
+        let present: BTreeSet<String> = items(&list).iter().map(name).collect();
+        let lost: Vec<_> = written.acknowledged.iter().filter(|name| !present.contains(*name)).collect();
+        ensure!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+        let longest = written.longest_silence;
+        ensure!(longest <= silence, "no write was acknowledged for {longest:?}; failures {:?}", written.failures);
+        Ok(())
+    }
+}
+
+fn write(address: SocketAddr, title: &str, stopped: &Receiver<()>) -> Written {
+    let mut written = Written { acknowledged: Vec::new(), longest_silence: Duration::ZERO, failures: BTreeSet::new() };
+    let mut last = Instant::now();
+    let mut number = 0;
+    while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+        number += 1;
+        let name = format!("{title}-{number}");
+        match create(address, title, &name) {
+            Ok(()) => {
+                written.acknowledged.push(name);
+                last = Instant::now();
+            }
+            Err(error) => {
+                written.failures.insert(format!("{error:#}"));
+            }
+        }
+        written.longest_silence = written.longest_silence.max(last.elapsed());
+    }
+    written
+}
+
+fn create(address: SocketAddr, title: &str, name: &str) -> Result<()> {
+    let body = serde_json::json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "labels": { "writer": title } },
+    })
+    .to_string();
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).context("connect")?;
+    stream.set_read_timeout(Some(PATIENCE)).context("set a time")?;
+    let length = body.len();
+    let head = "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: localhost\r\nConnection: close";
+    write!(stream, "{head}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+        .context("ask")?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).context("hear the answer")?;
+    let answer = String::from_utf8_lossy(&answer);
+    ensure!(answer.ends_with(" 201"), "answered {answer}");
+    Ok(())
+}
