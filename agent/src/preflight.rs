@@ -44,5 +44,27 @@ pub fn preflight(state_dir: &Path) -> PreflightReport {
         format!("ip_forward={}", forward.trim()),
         "allow net.ipv4.ip_forward=1",
     );
-    PreflightReport { checks }
+    let (dropping, found) = forwarding_policy();
+    check(
+        "forwarding policy",
+        !dropping,
+        found,
+        "accept forwarded packets of the pods: iptables -P FORWARD ACCEPT, or a rule for the pool's pod range",
+    );
+    let unix_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
+    PreflightReport { checks, unix_ms: i64::try_from(unix_ms).unwrap_or(i64::MAX) }
+}
+
+/// Whether packets between pods of different machines would be dropped: the chain's policy says so and no rule of it
+/// accepts any.
+fn forwarding_policy() -> (bool, String) {
+    let listed = std::process::Command::new("iptables").args(["-w", "2", "-S", "FORWARD"]).output();
+    let Ok(listed) = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()) else {
+        return (false, "no iptables here".to_owned());
+    };
+    let policy = listed.lines().next().and_then(|line| line.strip_prefix("-P FORWARD ")).unwrap_or("ACCEPT").to_owned();
+    let accepts = listed.lines().skip(1).any(|line| line.ends_with("-j ACCEPT"));
+    let dropping = policy != "ACCEPT" && !accepts;
+    let rules = if accepts { " with rules that accept" } else { "" };
+    (dropping, format!("{policy}{rules}"))
 }

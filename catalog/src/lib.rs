@@ -8,6 +8,7 @@ pub mod limits;
 pub mod name;
 pub mod options;
 pub mod package;
+pub mod preflight;
 pub mod render;
 pub mod store;
 pub mod version;

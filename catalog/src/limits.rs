@@ -11,3 +11,5 @@ pub const OPTIONS_BYTES_MAX: usize = 128 * 1024;
 pub const OPTIONS_DEPTH_MAX: usize = 16;
 /// A rendered service.
 pub const SERVICE_BYTES_MAX: usize = 512 * 1024;
+/// Instances of one pod that a preflight places: more than a pool has agents.
+pub const PREFLIGHT_INSTANCES_MAX: u32 = 20_000;

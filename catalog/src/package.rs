@@ -38,6 +38,9 @@ pub struct About {
     pub privileged: bool,
     /// File name of the template of its service.
     pub service: String,
+    /// File name of the template that says what its pods need; empty: nothing is known, and nothing is checked.
+    #[serde(default)]
+    pub preflight: String,
     /// Names of artifacts (`mezzo artifact push NAME FILE`) it cannot do without.
     #[serde(default)]
     pub artifacts: Vec<String>,
@@ -152,6 +155,9 @@ impl Package {
             .collect();
         if !templates.contains_key(&about.service) {
             return Err(PackageError::Missing { package: package(), file: about.service.clone() });
+        }
+        if !about.preflight.is_empty() && !templates.contains_key(&about.preflight) {
+            return Err(PackageError::Missing { package: package(), file: about.preflight.clone() });
         }
         for (file, text) in &templates {
             minijinja::Environment::new().template_from_str(text).map_err(|source| PackageError::Template {

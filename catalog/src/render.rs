@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::limits::{OPTIONS_BYTES_MAX, SERVICE_BYTES_MAX};
 use crate::options::{OptionError, fill_defaults, validate};
 use crate::package::Package;
+use crate::preflight::Needs;
 
 /// An installation as the services framework and the registry will have it.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +23,8 @@ pub struct Rendered {
     pub privileged: bool,
     /// What to tell the user afterwards.
     pub next_steps: Vec<String>,
+    /// What its pods need, if the package says so.
+    pub needs: Option<Needs>,
 }
 
 /// Why nothing was rendered.
@@ -148,21 +151,34 @@ pub fn render(
     if !missing.is_empty() {
         return Err(RenderError::Artifacts { names: missing });
     }
-    let service_json = fill_template(package, name, &options, &artifacts)?;
+    let service = fill_template(package, &package.about.service, name, &options, &artifacts)?;
+    let needs = if package.about.preflight.is_empty() {
+        None
+    } else {
+        let file = &package.about.preflight;
+        let text = fill_template(package, file, name, &options, &artifacts)?;
+        Some(serde_json::from_value(Value::Object(text)).map_err(|source| not_json(package, file, source))?)
+    };
+    let service_json = Value::Object(service).to_string();
     let next_steps = package.about.next_steps.iter().map(|line| line.replace("{name}", name)).collect();
-    Ok(Rendered { options_with_defaults: options, service_json, privileged: package.about.privileged, next_steps })
+    let privileged = package.about.privileged;
+    Ok(Rendered { options_with_defaults: options, service_json, privileged, next_steps, needs })
+}
+
+fn not_json(package: &Package, file: &str, source: serde_json::Error) -> RenderError {
+    RenderError::NotJson { package: package.about.name.clone(), file: file.to_owned(), source }
 }
 
 fn fill_template(
     package: &Package,
+    file: &str,
     name: &str,
     options: &Value,
     artifacts: &BTreeMap<String, String>,
-) -> Result<String, RenderError> {
-    let file = &package.about.service;
+) -> Result<serde_json::Map<String, Value>, RenderError> {
     let template_error = |source| RenderError::Template {
         package: package.about.name.clone(),
-        file: file.clone(),
+        file: file.to_owned(),
         source: Box::new(source),
     };
     let mut environment = Environment::new();
@@ -181,10 +197,8 @@ fn fill_template(
     let text =
         environment.get_template(file).and_then(|template| template.render(Serde(context))).map_err(template_error)?;
     if text.len() > SERVICE_BYTES_MAX {
-        return Err(RenderError::TooLarge { package: package.about.name.clone(), file: file.clone() });
+        return Err(RenderError::TooLarge { package: package.about.name.clone(), file: file.to_owned() });
     }
     // Parsed and printed again: one canonical form to compare and to store.
-    let parsed: serde_json::Map<String, Value> = serde_json::from_str(&text)
-        .map_err(|source| RenderError::NotJson { package: package.about.name.clone(), file: file.clone(), source })?;
-    Ok(Value::Object(parsed).to_string())
+    serde_json::from_str(&text).map_err(|source| not_json(package, file, source))
 }

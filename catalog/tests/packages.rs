@@ -37,6 +37,7 @@ fn hello_world_becomes_a_service_with_its_own_identity() {
         "ports": [{"name": "api"}],
         "identity": true,
         "options": {"count": 2, "message": "hello, world", "cpus": 0.1, "mem": 32, "image": "pool/busybox:1",
+                    "replace_unreachable_after_seconds": 60,
                     "scheduler": {"cpus": 0.1, "mem": 128}},
         "readiness": {"port": "api", "path": "/v1/health"},
     });

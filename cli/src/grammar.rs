@@ -297,7 +297,7 @@ pub(crate) struct Drain {
     pub(crate) agent: String,
     /// How long the frameworks may take before the master kills what is left, e.g. 90s, 10m, 2h
     #[arg(long, default_value = "10m", value_parser = crate::quantity::seconds, value_name = "TIME")]
-    pub(crate) max_grace: u64,
+    pub(crate) max_grace: u32,
     /// Declare it gone once it is empty
     #[arg(long)]
     pub(crate) mark_gone: bool,
@@ -418,6 +418,9 @@ pub(crate) struct Install {
     /// Check and show what would be installed, install nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Install although the pool cannot take it as it is: it waits until it can
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
 }

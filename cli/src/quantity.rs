@@ -70,19 +70,6 @@ fn thousandths(text: &str) -> Option<i64> {
     i64::from(whole).checked_mul(1000)?.checked_add(decimals)
 }
 
-/// A length of time in seconds: `90`, `90s`, `10m`, `2h`, `1d`.
-pub(crate) fn seconds(text: &str) -> Result<u64, String> {
-    let (number, factor) = match text.as_bytes().last() {
-        Some(b's') => (&text[..text.len() - 1], 1),
-        Some(b'm') => (&text[..text.len() - 1], 60),
-        Some(b'h') => (&text[..text.len() - 1], 3600),
-        Some(b'd') => (&text[..text.len() - 1], 86_400),
-        _ => (text, 1),
-    };
-    let number: u64 = number.parse().map_err(|_| format!("'{text}' is no length of time such as 90s, 10m or 2h"))?;
-    number.checked_mul(factor).ok_or_else(|| format!("'{text}' is too long"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -61,9 +61,7 @@ pub(crate) async fn lease(master: &HttpClient, framework: &str, name: &str) -> R
     let path = format!("/v1/frameworks/{framework}/vips/{name}");
     let asked = tokio::time::timeout(limits::VIP_ANSWER, master.put(&path, "", Vec::new()));
     match asked.await.map_err(|_| LeaseError::Late)? {
-        Ok(bytes) => {
-            serde_json::from_slice::<Leased>(&bytes).map(|leased| leased.address).map_err(LeaseError::Answer)
-        }
+        Ok(bytes) => serde_json::from_slice::<Leased>(&bytes).map(|leased| leased.address).map_err(LeaseError::Answer),
         Err(HttpError::Status { status, address, path, text }) => match serde_json::from_str(&text) {
             Ok(refusal) => Err(LeaseError::Refused(refusal)),
             Err(_) => Err(LeaseError::Ask(HttpError::Status { status, address, path, text })),

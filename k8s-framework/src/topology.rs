@@ -135,7 +135,8 @@ fn control_plane(
     let mut task = task(name, &options.images.control_plane, resources);
     task.ports = vec![any_port(HTTPS)];
     task.kill_grace = Some(Span::seconds(20));
-    task.discovery = discovery.map(|name| DiscoverySpec { name: name.to_owned(), external: vec![HTTPS.to_owned()], vip: None });
+    task.discovery =
+        discovery.map(|name| DiscoverySpec { name: name.to_owned(), external: vec![HTTPS.to_owned()], vip: None });
     if name == APISERVER {
         // Everything else in the cluster knows the API by its address: what it keeps on its agent binds it there.
         task.volumes = vec![VolumeSpec {

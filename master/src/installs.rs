@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use catalog::{Catalog, RenderError};
+use daemon::identity::Identity;
 use http::{Method, StatusCode};
 use master_core::OperatorRequest;
 use master_core::view::FrameworkStateView;
@@ -19,6 +20,7 @@ use tracing::{debug, info};
 
 use crate::artifacts::Artifacts;
 use crate::limits;
+use crate::preflight;
 use crate::proxy::Proxy;
 use crate::refusal;
 use crate::registry::record::{self, millis};
@@ -40,6 +42,8 @@ pub(crate) struct Install<'a> {
     pub(crate) name: &'a str,
     pub(crate) options_json: &'a str,
     pub(crate) dry_run: bool,
+    /// Although the pool cannot take it now.
+    pub(crate) force: bool,
 }
 
 /// All installations of the pool.
@@ -49,6 +53,8 @@ pub(crate) struct Installs {
     core: CoreHandle,
     proxy: Arc<Proxy>,
     artifacts: Arc<Artifacts>,
+    /// The master's own, shown to agents.
+    identity: Identity,
     catalog_dirs: Vec<PathBuf>,
     /// Changes of records are read, check, write: one at a time.
     turn: tokio::sync::Mutex<()>,
@@ -64,18 +70,20 @@ pub(crate) struct Parts {
     pub(crate) core: CoreHandle,
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) artifacts: Arc<Artifacts>,
+    pub(crate) identity: Identity,
     pub(crate) catalog_dirs: Vec<PathBuf>,
 }
 
 impl Installs {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { registry, view, core, proxy, artifacts, catalog_dirs } = parts;
+        let Parts { registry, view, core, proxy, artifacts, identity, catalog_dirs } = parts;
         Self {
             registry,
             view,
             core,
             proxy,
             artifacts,
+            identity,
             catalog_dirs,
             turn: tokio::sync::Mutex::default(),
             wake: Notify::new(),
@@ -108,6 +116,9 @@ impl Installs {
         if self.all()?.len() >= limits::INSTALLATIONS_MAX {
             let limit = limits::INSTALLATIONS_MAX;
             return Err(refusal::too_much(format!("the pool has {limit} installations"), "uninstall one first"));
+        }
+        if let Some(needs) = rendered.needs.as_ref().filter(|_| !ask.force) {
+            preflight::check(needs, ask.name, &self.view, &self.identity, &self.artifacts).await?;
         }
         let record = wire::InstallationRecord {
             version: FORMAT,

@@ -11,6 +11,7 @@ mod installs;
 mod limits;
 mod metrics;
 mod pki;
+mod preflight;
 mod proxy;
 mod refusal;
 mod registry;

@@ -53,7 +53,7 @@ fn code(refusal: &Refusal) -> Code {
         "MST0004" | "MST0104" => Code::AlreadyExists,
         "MST0011" | "MST0105" => Code::Unavailable,
         "MST0010" | "MST0035" | "MST0039" | "MST0106" => Code::ResourceExhausted,
-        "MST0006" | "MST0032" | "CAT0005" => Code::FailedPrecondition,
+        "MST0006" | "MST0032" | "CAT0005" | "CAT0007" => Code::FailedPrecondition,
         "MST0108" => Code::Internal,
         _ => Code::InvalidArgument,
     }

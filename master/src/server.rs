@@ -184,13 +184,14 @@ pub async fn start(config: MasterConfig) -> Result<Running, MasterError> {
     };
     let (runner, core) = Runner::new(parts);
     let artifacts = Arc::new(Artifacts::open(&layout.artifacts(), registry.clone())?);
-    let proxy = Arc::new(Proxy::new(view.clone(), identity));
+    let proxy = Arc::new(Proxy::new(view.clone(), identity.clone()));
     let installs = Arc::new(Installs::new(installs::Parts {
         registry: registry.clone(),
         view: view.clone(),
         core: core.clone(),
         proxy: proxy.clone(),
         artifacts: artifacts.clone(),
+        identity,
         catalog_dirs: config.catalog_dirs,
     }));
     let context = Arc::new(Context {

@@ -10,6 +10,9 @@ use crate::role::RoleName;
 use crate::task::{Payload, Pod, TaskHead, TaskState, TaskStatus};
 use crate::time::{Span, Timestamp};
 
+/// Code of the refusal that says: an operator gave this agent up. It ends what it runs.
+pub const GIVEN_UP: &str = "MST0027";
+
 /// First words of an agent on every stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentRegistration {

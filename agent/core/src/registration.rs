@@ -146,8 +146,7 @@ impl Agent {
 
     /// Nobody owns what runs here any more.
     fn end_everything(&mut self) {
-        let frameworks: BTreeSet<FrameworkId> =
-            self.pods.values().map(|pod| pod.launch.framework.id.clone()).collect();
+        let frameworks: BTreeSet<FrameworkId> = self.pods.values().map(|pod| pod.launch.framework.id.clone()).collect();
         for framework_id in frameworks {
             self.shutdown_framework(&framework_id);
         }

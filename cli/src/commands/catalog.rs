@@ -68,6 +68,7 @@ async fn install(pool: &Pool, global: &Global, arguments: Install) -> Result<()>
         version: arguments.version,
         options_json: read_options(&arguments.options)?.to_string(),
         dry_run: arguments.dry_run,
+        force: arguments.force,
     };
     let answer = pool.operator().install_package(request).await.map_err(|status| pool.refused(&status))?.into_inner();
     if arguments.dry_run {

@@ -14,6 +14,7 @@ struct Options {
     cpus: f64,
     mem: i64,
     image: String,
+    replace_unreachable_after_seconds: u64,
 }
 
 struct Hello {
@@ -44,6 +45,7 @@ impl Framework for Hello {
             executor_cpus: Milli(10),
             executor_mem: Milli::units(32),
             decommission: Some(DecommissionSpec::default()),
+            replace_unreachable_after: Some(Span::seconds(self.options.replace_unreachable_after_seconds)),
             configuration: [("message".to_owned(), self.options.message.clone())].into(),
             ..PodSpec::default()
         };

@@ -46,9 +46,9 @@ pub(crate) fn address(range: &str, name: &str, taken: &BTreeSet<Ipv4Addr>) -> Op
     let (base, length) = parse(range)?;
     let count = (1u64 << (32 - length)).checked_sub(2).filter(|count| *count > 0)?;
     // FNV-1a: the same in every version and on every machine.
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     let first = hash % count;
     let tries = count.min(u64::try_from(taken.len()).unwrap_or(u64::MAX).saturating_add(1));
     (0..tries)

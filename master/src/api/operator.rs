@@ -164,6 +164,7 @@ impl Operator for Api {
             name,
             options_json: &request.options_json,
             dry_run: request.dry_run,
+            force: request.force,
         };
         answer(self.context.installs.install(ask).await)
     }
@@ -176,6 +177,7 @@ impl Operator for Api {
             name: &request.name,
             options_json: &request.options_json,
             dry_run: request.dry_run,
+            force: true,
         };
         answer(self.context.installs.update(ask).await)
     }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use master_core::{AgentMode, AgentRecord, Drain, FrameworkRecord, Pool, Record, RegistrySnapshot};
 use master_core::registry::VIP_RANGE;
+use master_core::{AgentMode, AgentRecord, Drain, FrameworkRecord, Pool, Record, RegistrySnapshot};
 use model::call::Call;
 use model::{AgentId, FrameworkId, Principal, RoleName, Timestamp};
 use prost::Message;

@@ -52,14 +52,14 @@ pub(crate) async fn drain(pool: &Pool, arguments: Drain) -> Result<()> {
     let found = find(pool, &arguments.agent).await?;
     let request = DrainAgentRequest {
         agent: found.id.clone(),
-        max_grace_ms: arguments.max_grace.saturating_mul(1000),
+        max_grace_ms: u64::from(arguments.max_grace) * 1000,
         mark_gone: arguments.mark_gone,
     };
     pool.operator().drain_agent(request).await.map_err(|status| pool.refused(&status))?;
     let name = &found.name;
     output::note(&format!(
         "{name} is being emptied: its frameworks have {} to move {} tasks, then they are killed",
-        output::span(i64::try_from(arguments.max_grace.saturating_mul(1000)).unwrap_or(i64::MAX)),
+        output::span(i64::from(arguments.max_grace) * 1000),
         found.tasks,
     ));
     if !arguments.wait {
