@@ -1,7 +1,9 @@
 //! An agent's shell and machine: a disk, and executors that outlive the agent.
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_core::{Agent, AgentConfig, Checkpoint, Command, End, Event, PodId, Report, ReportKind, VolumeKey, Write};
+use agent_core::{
+    Agent, AgentConfig, Checkpoint, Command, Decision, End, Event, PodId, Report, ReportKind, VolumeKey, Write,
+};
 use master_core::{Event as MasterEvent, SessionId};
 use model::link::FromAgent;
 use model::{FrameworkId, Milli, Quantities, TaskId};
@@ -20,7 +22,13 @@ pub(crate) struct AgentHost {
     checkpoint: Checkpoint,
     disk_until: u64,
     wake: Option<u64>,
+    /// How far off its clock is.
+    pub(crate) skew: i64,
+    /// How often the machine was started.
+    boots: u64,
     pub(crate) executors: BTreeMap<PodId, Executor>,
+    /// What executors that died wrote down, and no agent has read.
+    dead: BTreeMap<PodId, Vec<Report>>,
     pub(crate) volumes: BTreeSet<VolumeKey>,
     number: u64,
 }
@@ -50,10 +58,18 @@ impl AgentHost {
             checkpoint: Checkpoint::default(),
             disk_until: 0,
             wake: None,
+            skew: 0,
+            boots: 1,
             executors: BTreeMap::new(),
+            dead: BTreeMap::new(),
             volumes: BTreeSet::new(),
             number,
         }
+    }
+    /// Nothing runs any more, and what was not on the disk is gone.
+    pub(crate) fn reboots(&mut self) {
+        self.boots += 1;
+        self.executors.clear();
     }
     fn config(&self) -> AgentConfig {
         AgentConfig {
@@ -70,7 +86,7 @@ impl AgentHost {
             attributes: BTreeMap::new(),
             region: String::new(),
             zone: String::new(),
-            boot_id: "boot".to_owned(),
+            boot_id: format!("boot-{}", self.boots),
             software: "sim".to_owned(),
         }
     }
@@ -78,12 +94,14 @@ impl AgentHost {
 
 impl World {
     pub(crate) fn agent_starts(&mut self, agent: usize) -> Result<(), String> {
-        let (now, seed) = (self.time(), self.rng.next());
-        let host = &mut self.agents[agent];
-        if host.core.is_some() {
+        if self.agents[agent].core.is_some() {
             return Ok(());
         }
+        self.agents[agent].skew = self.draw_skew();
+        let (now, seed) = (self.clock(self.agents[agent].skew), self.rng.next());
+        let host = &mut self.agents[agent];
         host.life += 1;
+        host.wake = None;
         let core = Agent::new(host.config(), host.checkpoint.clone(), seed, now);
         host.core = Some(core.map_err(|refusal| format!("{} does not start: {refusal}", host.name))?);
         self.agent_hears(agent, Event::Tick)
@@ -105,10 +123,12 @@ impl World {
         let host = &mut self.agents[agent];
         host.checkpoint = Checkpoint::default();
         host.executors.clear();
+        host.dead.clear();
         host.volumes.clear();
     }
     pub(crate) fn agent_hears(&mut self, agent: usize, event: Event) -> Result<(), String> {
-        let now = self.time();
+        let (skew, world_now) = (self.agents[agent].skew, self.now);
+        let now = self.clock(skew);
         let Some(core) = self.agents[agent].core.as_mut() else { return Ok(()) };
         let mut out = Vec::new();
         core.step(now, event, &mut out);
@@ -117,9 +137,9 @@ impl World {
             self.agent_wants(agent, command)?;
         }
         let host = &mut self.agents[agent];
-        let wake = host.core.as_ref().and_then(Agent::next_wake).map(|at| at.0.max(now.0 + 1));
+        let wake = host.core.as_ref().and_then(Agent::next_wake).map(|at| World::when(at, skew).max(world_now + 1));
         if let Some(at) = wake
-            && host.wake.is_none_or(|known| at < known || known <= now.0)
+            && host.wake.is_none_or(|known| at < known || known <= world_now)
         {
             host.wake = Some(at);
             let life = host.life;
@@ -185,11 +205,17 @@ impl World {
             }
             Command::Destroy { pod_id } => {
                 self.agents[agent].executors.remove(&pod_id);
+                self.agents[agent].dead.remove(&pod_id);
                 self.tell_agent_later(agent, 5, 200, Event::PodDestroyed { pod_id });
             }
             Command::SetVolumes { generation, volumes } => {
                 self.agents[agent].volumes = volumes;
                 self.tell_agent_later(agent, 1, 50, Event::VolumesSet { generation });
+            }
+            Command::Note(Decision::RefusedByMaster(refusal)) if refusal.code == "MST0027" => {
+                // It was given up: somebody makes a new agent of the machine.
+                let delay = self.rng.between(1, 5000);
+                self.after(delay, Happening::AgentReinstalled { agent });
             }
             Command::RemoveSandbox { .. } | Command::SetNetwork(_) | Command::Note(_) => {}
         }
@@ -256,6 +282,13 @@ impl World {
             return Ok(());
         }
         let Some(executor) = host.executors.get_mut(&pod_id) else {
+            if let Some(last_words) = host.dead.remove(&pod_id) {
+                self.counts.hit("fault: last words of an executor");
+                self.agent_hears(agent, Event::ExecutorAttached { pod_id: pod_id.clone() })?;
+                for report in last_words {
+                    self.agent_hears(agent, Event::Report { pod_id: pod_id.clone(), report })?;
+                }
+            }
             return self.agent_hears(agent, Event::ExecutorGone { pod_id, why: "no executor".to_owned() });
         };
         executor.attached = Some(life);
@@ -290,7 +323,7 @@ impl World {
     }
 
     fn report(&mut self, agent: usize, pod_id: &PodId, task_id: &TaskId, kind: ReportKind) -> Result<(), String> {
-        let now = self.time();
+        let now = self.clock(self.agents[agent].skew);
         let host = &mut self.agents[agent];
         let Some(executor) = host.executors.get_mut(pod_id) else { return Ok(()) };
         let report = Report { number: executor.next_report, task_id: task_id.clone(), at: now, kind };
@@ -367,6 +400,11 @@ impl World {
     pub(crate) fn executor_dies(&mut self, agent: usize, pod_id: PodId) -> Result<(), String> {
         let host = &mut self.agents[agent];
         let Some(executor) = host.executors.remove(&pod_id) else { return Ok(()) };
+        let ends = |report: &Report| matches!(report.kind, ReportKind::Ended { .. });
+        let ends: Vec<Report> = executor.reports.into_iter().filter(ends).collect();
+        if !ends.is_empty() {
+            host.dead.insert(pod_id.clone(), ends);
+        }
         if executor.attached == Some(host.life) {
             self.agent_hears(agent, Event::ExecutorGone { pod_id, why: "killed".to_owned() })?;
         }
@@ -377,7 +415,8 @@ impl World {
         if self.agents[agent].life != life || self.agents[agent].core.is_none() {
             return Ok(());
         }
-        if self.master.core.is_none() || self.agents[agent].session.is_some() {
+        let is_away = self.master.core.is_none() || self.is_cut_off(Peer::Agent(agent));
+        if is_away || self.agents[agent].session.is_some() {
             return self.agent_hears(agent, Event::LinkDown { why: "no master".to_owned() });
         }
         let session = self.connect(Peer::Agent(agent));

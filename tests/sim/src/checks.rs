@@ -1,7 +1,7 @@
 //! What must hold in the end, when nothing breaks any more.
 use std::collections::BTreeSet;
 
-use master_core::view::AgentStateView;
+use master_core::view::{AgentStateView, AgentView};
 use model::{FrameworkId, TaskId, TaskState};
 
 use crate::world::World;
@@ -32,6 +32,7 @@ pub(crate) fn is_settled(world: &World) -> Result<(), String> {
 
 /// What the master counts as used on an agent is what its pods take, executors included.
 fn allocated_is_used(world: &World) -> Result<(), String> {
+    nothing_is_kept_in_vain(world)?;
     for core in world.agents.iter().filter_map(|host| host.core.as_ref()) {
         let (mut used, mut executors) = (model::Resources::default(), BTreeSet::new());
         for task in core.tasks().filter(|task| !task.latest.state.is_terminal()) {
@@ -44,6 +45,26 @@ fn allocated_is_used(world: &World) -> Result<(), String> {
         let allocated = view.map(|view| view.allocated.clone()).unwrap_or_default();
         ensure(allocated == used, || format!("{:?} uses {used}, {allocated} is allocated", core.agent_id()))?;
         ensure(core.updates_waiting() == 0, || format!("updates of {:?} wait to be acknowledged", core.agent_id()))?;
+    }
+    Ok(())
+}
+
+/// What is reserved for a service, one of its pods keeps there.
+fn nothing_is_kept_in_vain(world: &World) -> Result<(), String> {
+    for host in &world.services {
+        let units = host.core.as_ref().map(|core| core.snapshot().units).unwrap_or_default();
+        let keeps = |unit: &String, agent_id: &model::AgentId| {
+            units.iter().any(|(key, record)| key.to_string() == *unit && record.reserved_on.as_ref() == Some(agent_id))
+        };
+        for view in world.master.agents.values() {
+            for holding in view.total.held.keys() {
+                let labels = &holding.reservation.labels;
+                let unit = labels.get("unit").filter(|_| labels.get("framework") == Some(&host.name));
+                ensure(unit.is_none_or(|unit| keeps(unit, &view.id)), || {
+                    format!("{} keeps {} for {unit:?} of {}, which does not need it", view.name, view.total, host.name)
+                })?;
+            }
+        }
     }
     Ok(())
 }
@@ -72,7 +93,8 @@ fn everybody_is_there(world: &World) -> Result<(), String> {
     for host in &world.agents {
         let registered = host.core.as_ref().is_some_and(agent_core::Agent::is_registered);
         ensure(registered, || format!("{} is not registered", host.name))?;
-        let view = world.master.agents.values().find(|view| view.name == host.name);
+        let there = |view: &&AgentView| view.name == host.name && view.state != AgentStateView::Gone;
+        let view = world.master.agents.values().find(there);
         let connected = view.is_some_and(|view| view.state == AgentStateView::Connected);
         ensure(connected, || format!("{} is not connected", host.name))?;
     }

@@ -37,6 +37,12 @@ pub const FAULTS: &[&str] = &[
     "scheduler crash before a write",
     "scheduler crash after a write",
     "pod not rendered",
+    "one-way partition",
+    "partition",
+    "slow framework",
+    "host reboot",
+    "clock skew",
+    "last words of an executor",
 ];
 
 /// Rows of the task's table that the ledger must go through (the rest cannot happen: an agent reports no such step).
@@ -64,7 +70,7 @@ const ROWS: &[(Option<TaskState>, TaskState)] = {
 };
 
 /// Rejections that only limits far beyond a small cluster, or an operator's last word on an agent or a name, bring about.
-const BEYOND: &[&str] = &["TooMany", "Busy", "StateTooLarge", "NoSubnet", "NoVip", "AgentGone", "Renamed"];
+const BEYOND: &[&str] = &["TooMany", "Busy", "StateTooLarge", "NoSubnet", "NoVip", "Renamed"];
 
 impl Counts {
     pub(crate) fn hit(&mut self, name: impl Into<String>) {

@@ -1,6 +1,9 @@
 //! What breaks: links, disks, processes; and how all of it heals in the end.
+use master_core::{Event as MasterEvent, OperatorRequest, RequestId, SessionId};
+use model::Span;
 use model::link::ToAgent;
 
+use crate::swarm::KINDS;
 use crate::world::{Happening, Peer, World};
 
 /// When a process dies around a write: the two moments between which everything can be lost.
@@ -12,10 +15,33 @@ pub(crate) enum Crash {
     After,
 }
 
+/// The one write at which a process is to die.
+#[derive(Debug, Clone)]
+pub(crate) struct CrashAt {
+    /// Whose: `master`, `agent` or `scheduler`.
+    pub(crate) who: &'static str,
+    /// So many of its writes are done.
+    pub(crate) left: u64,
+    pub(crate) crash: Crash,
+    /// It has happened.
+    pub(crate) is_done: bool,
+}
+
 impl World {
     /// Whether a process dies at this write.
     pub(crate) fn crash_at_write(&mut self, who: &str) -> Option<Crash> {
-        if !self.faults || self.rng.between(0, 999) >= 6 {
+        if !self.faults {
+            return None;
+        }
+        if let Some(at) = &mut self.crash {
+            if at.is_done || at.who != who {
+                return None;
+            }
+            at.is_done = at.left == 0;
+            at.left = at.left.saturating_sub(1);
+            return at.is_done.then_some(at.crash);
+        }
+        if self.rng.between(0, 999) >= self.swarm.crashes_at_writes {
             return None;
         }
         let (crash, when) = if self.rng.percent(50) { (Crash::Before, "before") } else { (Crash::After, "after") };
@@ -41,7 +67,7 @@ impl World {
     /// A master that was deposed long ago still speaks. The agent obeys nothing of it.
     fn deposed_master(&mut self) -> Result<(), String> {
         let agent = self.rng.index(self.agents.len());
-        let now = self.time();
+        let now = self.clock(self.agents[agent].skew);
         let host = &mut self.agents[agent];
         let Some(core) = host.core.as_mut().filter(|core| core.is_registered()) else { return Ok(()) };
         let Some(epoch) = core.record().epoch_seen.checked_sub(1) else { return Ok(()) };
@@ -71,9 +97,13 @@ impl World {
         if !self.faults {
             return Ok(());
         }
-        let pause = self.rng.between(200, 6000);
+        let pause = self.rng.between(200, self.swarm.pause);
         self.after(pause, Happening::Fault);
-        match self.rng.between(0, 14) {
+        let kind = self.rng.between(0, KINDS - 1);
+        if !self.swarm.has(kind) {
+            return Ok(());
+        }
+        match kind {
             0..=2 => {
                 let sessions: Vec<_> = self.links.iter().filter(|(_, link)| !link.broken).map(|(id, _)| *id).collect();
                 if sessions.is_empty() {
@@ -141,9 +171,97 @@ impl World {
                 let service = self.rng.index(self.services.len());
                 self.service_is_asked(service)?;
             }
-            _ => self.strangers()?,
+            14 => self.strangers()?,
+            15 | 16 => self.one_way(),
+            17 => self.partition(),
+            18 => {
+                let schedulers: Vec<_> = self
+                    .links
+                    .iter()
+                    .filter(|(_, link)| !matches!(link.peer, Peer::Agent(_)))
+                    .map(|(id, _)| *id)
+                    .collect();
+                if !schedulers.is_empty() {
+                    self.counts.hit("fault: slow framework");
+                    let session = schedulers[self.rng.index(schedulers.len())];
+                    let until = self.now + self.rng.between(1000, 20_000);
+                    self.hold(session, Some(until), Some(until));
+                }
+            }
+            19 => {
+                let agent = self.rng.index(self.agents.len());
+                self.counts.hit("fault: host reboot");
+                self.agent_dies(agent);
+                self.agents[agent].reboots();
+                let outage = self.outage(5000);
+                self.after(outage, Happening::AgentStarts { agent });
+            }
+            _ => self.operators()?,
         }
         Ok(())
+    }
+
+    /// What is said on a link from now on arrives at these times at the earliest.
+    fn hold(&mut self, session: SessionId, to_master: Option<u64>, to_peer: Option<u64>) {
+        if let Some(link) = self.links.get_mut(&session) {
+            link.to_master = link.to_master.max(to_master.unwrap_or_default());
+            link.to_peer = link.to_peer.max(to_peer.unwrap_or_default());
+        }
+    }
+
+    /// For a while one end hears nothing, and is heard.
+    fn one_way(&mut self) {
+        let sessions: Vec<_> = self.links.keys().copied().collect();
+        if sessions.is_empty() {
+            return;
+        }
+        self.counts.hit("fault: one-way partition");
+        let session = sessions[self.rng.index(sessions.len())];
+        let until = Some(self.now + self.rng.between(2000, 40_000));
+        let (to_master, to_peer) = if self.rng.percent(50) { (until, None) } else { (None, until) };
+        self.hold(session, to_master, to_peer);
+    }
+
+    /// Some are cut off from the master; nobody is told so.
+    fn partition(&mut self) {
+        self.counts.hit("fault: partition");
+        let until = self.now + self.rng.between(1000, 40_000);
+        let peers = (0..self.agents.len()).map(Peer::Agent);
+        let peers = peers.chain((0..self.frameworks.len()).map(Peer::Framework));
+        let peers: Vec<Peer> = peers.chain((0..self.services.len()).map(Peer::Service)).collect();
+        let cut: Vec<Peer> = peers.into_iter().filter(|_| self.rng.percent(40)).collect();
+        let sessions: Vec<SessionId> =
+            self.links.iter().filter(|(_, link)| !link.broken && cut.contains(&link.peer)).map(|(id, _)| *id).collect();
+        for session in sessions {
+            let (master_after, peer_after) = (self.rng.between(1000, 25_000), self.rng.between(1000, 25_000));
+            self.break_link(session, master_after, peer_after);
+        }
+        self.cut_off.retain(|(_, until)| self.now < *until);
+        self.cut_off.extend(cut.into_iter().map(|peer| (peer, until)));
+    }
+
+    /// Operators empty agents, and give some up.
+    fn operators(&mut self) -> Result<(), String> {
+        let agent = self.rng.index(self.agents.len());
+        let name = self.agents[agent].name.clone();
+        let grace = Span::millis(self.rng.between(0, 20_000));
+        let mark_gone = self.rng.percent(40);
+        let ask = match self.rng.between(0, 3) {
+            0 => OperatorRequest::DeactivateAgent { agent: name },
+            1 | 2 => OperatorRequest::DrainAgent { agent: name, max_grace: grace, mark_gone },
+            _ if self.agents[agent].core.is_none() => OperatorRequest::MarkAgentGone { agent: name },
+            _ => return Ok(()),
+        };
+        self.counts.hit("asked: drain, deactivate or give up");
+        let back = self.rng.between(2000, 60_000);
+        self.after(back, Happening::AgentReactivated { agent });
+        self.master_hears(MasterEvent::Asked { request: RequestId(4), ask })
+    }
+
+    /// Whatever an operator decided about an agent is over.
+    pub(crate) fn reactivate(&mut self, agent: usize) -> Result<(), String> {
+        let ask = OperatorRequest::ReactivateAgent { agent: self.agents[agent].name.clone() };
+        self.master_hears(MasterEvent::Asked { request: RequestId(5), ask })
     }
 
     fn half_open(&self, master: bool) -> u64 {
@@ -166,9 +284,12 @@ impl World {
     /// Everything that is down comes up.
     pub(crate) fn heal(&mut self) {
         self.master.stalled_until = 0;
+        self.cut_off.clear();
         self.after(0, Happening::MasterStarts);
         for agent in 0..self.agents.len() {
             self.after(10, Happening::AgentStarts { agent });
+            // A drain that nobody called off would never let anybody back.
+            self.after(1000, Happening::AgentReactivated { agent });
         }
         for framework in 0..self.frameworks.len() {
             self.after(20, Happening::FrameworkStarts { framework });

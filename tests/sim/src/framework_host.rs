@@ -153,7 +153,7 @@ impl World {
         let delay = self.rng.between(500, 1500);
         self.after(delay, Happening::FrameworkTick { framework, life });
         if self.frameworks[framework].session.is_none() {
-            if self.master.core.is_some() {
+            if self.master.core.is_some() && !self.is_cut_off(Peer::Framework(framework)) {
                 self.framework_dials(framework);
             }
             return;

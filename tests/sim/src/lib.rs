@@ -3,8 +3,7 @@
 //! repeated to the last step.
 //!
 //! `world` moves time and messages; `master_host`, `agent_host` and `service_host` are the shells, `framework_host` the
-//! scheduler that misbehaves; `faults` breaks
-//! things; `strangers` says what nobody should say; `checks` is what must hold after every step and in the end.
+//! scheduler that misbehaves; `swarm` says what a seed breaks, `faults` breaks it; `strangers` says what nobody should say; `checks` is what must hold after every step and in the end.
 
 // Checks and duplication look at a few kinds of messages and mean "no other".
 #![allow(clippy::wildcard_enum_match_arm)]
@@ -22,6 +21,7 @@ mod rng;
 mod service_host;
 mod service_spec;
 mod strangers;
+mod swarm;
 mod tell;
 mod world;
 
@@ -42,6 +42,35 @@ pub fn run(seed: u64, counts: &mut Counts) -> Result<(), String> {
 pub fn run_and_tell(seed: u64, counts: &mut Counts, words: Vec<String>) -> Result<(), String> {
     let mut world = world::World::new(seed);
     world.told = words;
+    run_world(seed, world, counts).map(drop)
+}
+
+/// Runs one seed and sums up every event in it: the same seed has the same sum, whatever the machine does beside it.
+pub fn digest(seed: u64) -> u64 {
+    let mut world = world::World::new(seed);
+    world.digest = Some(0xcbf2_9ce4_8422_2325);
+    run_world(seed, world, &mut Counts::default()).map_or(0, |world| world.digest.unwrap_or_default())
+}
+
+/// Who writes.
+pub const WRITERS: &[&str] = &["master", "agent", "scheduler"];
+
+/// Runs one seed in which nothing breaks, but one of [`WRITERS`] dies at its n-th write, before it is on the disk or
+/// after. Says whether there are so many writes.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with_crash(seed: u64, who: &'static str, nth: u64, after: bool) -> Result<bool, String> {
+    let mut world = world::World::new(seed);
+    world.swarm = swarm::Swarm::calm();
+    let crash = if after { faults::Crash::After } else { faults::Crash::Before };
+    world.crash = Some(faults::CrashAt { who, left: nth, crash, is_done: false });
+    let world = run_world(seed, world, &mut Counts::default());
+    let world = world.map_err(|what| format!("{what}\n  the {who} died at its write {nth}, after it: {after}"))?;
+    Ok(world.crash.is_some_and(|crash| crash.is_done))
+}
+
+fn run_world(seed: u64, mut world: world::World, counts: &mut Counts) -> Result<world::World, String> {
     // A core that finds itself wrong panics: that is a finding like any other.
     let result = panic::catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().map(String::as_str);
@@ -49,5 +78,6 @@ pub fn run_and_tell(seed: u64, counts: &mut Counts, words: Vec<String>) -> Resul
         Err(format!("a core stopped: {words}"))
     });
     counts.add(&world.counts);
-    result.map_err(|what| format!("seed {seed} at {} ms: {what}", world.now))
+    result.map_err(|what| format!("seed {seed} at {} ms: {what}", world.now))?;
+    Ok(world)
 }

@@ -1,6 +1,7 @@
 //! `sim --seed N --seeds K`: runs K seeds from N on, prints what happened, and ends with an error if anything did not hold
 //! or something that has to occur did not. `--tell WORD[,WORD...]` prints what happens along the way, as far as it has one of
-//! these words in it.
+//! these words in it; `--check-determinism` runs each seed twice and compares them event by event; `--every-write` has
+//! each process die once at each of its writes.
 #![allow(clippy::print_stdout)]
 
 use std::process::ExitCode;
@@ -15,6 +16,16 @@ fn main() -> ExitCode {
     let at = arguments.iter().position(|argument| argument == "--tell");
     let told = at.and_then(|at| arguments.get(at + 1)).map_or("", String::as_str);
     let told: Vec<String> = told.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    if arguments.iter().any(|argument| argument == "--check-determinism") {
+        return checked(
+            (first..first + count)
+                .filter(|seed| sim::digest(*seed) != sim::digest(*seed))
+                .map(|seed| format!("seed {seed} does not happen twice in the same way")),
+        );
+    }
+    if arguments.iter().any(|argument| argument == "--every-write") {
+        return checked((first..first + count).flat_map(every_write));
+    }
     let mut counts = sim::Counts::default();
     let mut broken = 0;
     for seed in first..first + count {
@@ -30,4 +41,31 @@ fn main() -> ExitCode {
     }
     println!("{count} seeds, {broken} broken, {} kinds missing", missing.len());
     if broken == 0 && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints what is wrong.
+fn checked(wrong: impl Iterator<Item = String>) -> ExitCode {
+    let count = wrong.inspect(|what| println!("{what}")).count();
+    println!("{count} wrong");
+    if count == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Each writer dies at each of its writes, before it and after it.
+fn every_write(seed: u64) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for who in sim::WRITERS {
+        for after in [false, true] {
+            for nth in 0.. {
+                match sim::run_with_crash(seed, who, nth, after) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        println!("seed {seed}: the {who} wrote {nth} times, died after: {after}");
+                        break;
+                    }
+                    Err(what) => wrong.push(what),
+                }
+            }
+        }
+    }
+    wrong
 }

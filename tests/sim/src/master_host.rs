@@ -31,6 +31,8 @@ pub(crate) struct MasterHost {
     pub(crate) stalled_until: u64,
     allocating: bool,
     timer: Option<u64>,
+    /// How far off its clock is.
+    skew: i64,
 }
 
 impl MasterHost {
@@ -56,6 +58,7 @@ impl MasterHost {
             stalled_until: 0,
             allocating: false,
             timer: None,
+            skew: 0,
         }
     }
 }
@@ -65,6 +68,8 @@ impl World {
         if self.master.core.is_some() {
             return Ok(());
         }
+        self.master.skew = self.draw_skew();
+        let now = self.clock(self.master.skew);
         let host = &mut self.master;
         host.life += 1;
         host.registry.pool.epoch += 1;
@@ -78,7 +83,7 @@ impl World {
             ..Config::default()
         };
         let seed = self.rng.next();
-        host.core = Some(Master::new(config, host.registry.clone(), seed, model::Timestamp(self.now)));
+        host.core = Some(Master::new(config, host.registry.clone(), seed, now));
         (host.allocating, host.timer, host.offers) = (false, None, 0);
         host.tasks.clear();
         host.said_ended.clear();
@@ -93,17 +98,12 @@ impl World {
             let after = self.rng.between(1, 2000);
             self.end_dies(session, true, after);
         }
-        for framework in &mut self.frameworks {
-            // A new master cannot know what was acknowledged to the old one.
-            framework.confirmed.clear();
-        }
-        for service in &mut self.services {
-            service.confirmed.clear();
-        }
+        // A new master cannot know what was acknowledged to the old one.
+        self.nothing_is_confirmed();
     }
 
     pub(crate) fn master_hears(&mut self, event: Event) -> Result<(), String> {
-        let now = self.time();
+        let now = self.clock(self.master.skew);
         let Some(core) = self.master.core.as_mut() else { return Ok(()) };
         let mut out = Vec::new();
         core.step(now, event, &mut out);
@@ -186,8 +186,9 @@ impl World {
                 }
             }
             Command::SetTimer { at } => {
-                self.master.timer = Some(at.0);
-                self.at(at.0, Happening::MasterTick { life, at: at.0 });
+                let at = World::when(at, self.master.skew);
+                self.master.timer = Some(at);
+                self.at(at, Happening::MasterTick { life, at });
             }
             Command::Changed(delta) => self.master_shows(delta),
             Command::Decided(decision) => match decision {
@@ -211,9 +212,9 @@ impl World {
                 Decision::HoldingsChanged { .. } => self.counts.hit("agent: holdings changed"),
                 Decision::AgentModeSet { mode, .. } => self.counts.hit(format!("agent: {}", mode.word())),
                 Decision::AgentDrained { .. } => self.counts.hit("agent: emptied"),
+                Decision::AgentGone { .. } => self.counts.hit("agent: gone"),
                 Decision::AgentAdmitted { .. }
                 | Decision::AgentDisconnected { .. }
-                | Decision::AgentGone { .. }
                 | Decision::FrameworkSubscribed { .. }
                 | Decision::FrameworkDisconnected { .. } => {}
             },

@@ -32,6 +32,8 @@ pub(crate) struct ServiceHost {
     sequence: u64,
     pending: BTreeMap<u64, Pending>,
     wake: Option<u64>,
+    /// How far off its clock is.
+    skew: i64,
     /// What the numbers in state entries stand for: the simulator's registry keeps no bytes.
     writes: Vec<Stored>,
     /// The last update heard of each task, over all its lives.
@@ -73,6 +75,7 @@ impl ServiceHost {
             sequence: 0,
             pending: BTreeMap::new(),
             wake: None,
+            skew: 0,
             writes: Vec::new(),
             heard: BTreeMap::new(),
             confirmed: BTreeSet::new(),
@@ -150,7 +153,6 @@ fn rendered(pod: &PodLaunch) -> Pod {
             secrets: Vec::new(),
             privileged: false,
             cleans_up: false,
-            cleans_up: false,
         },
         payload: Vec::new().into(),
     });
@@ -164,9 +166,11 @@ fn rendered(pod: &PodLaunch) -> Pod {
 
 impl World {
     pub(crate) fn service_starts(&mut self, service: usize) {
+        let skew = self.draw_skew();
         let host = &mut self.services[service];
         if !host.up && !host.is_gone {
             host.up = true;
+            host.skew = skew;
             host.life += 1;
             let life = host.life;
             self.after(1, Happening::ServiceDials { service, life });
@@ -198,7 +202,7 @@ impl World {
         if host.life != life || !host.up || host.session.is_some() {
             return;
         }
-        if self.master.core.is_none() {
+        if self.master.core.is_none() || self.is_cut_off(Peer::Service(service)) {
             return self.service_dials_later(service);
         }
         let session = self.connect(Peer::Service(service));
@@ -345,7 +349,8 @@ impl World {
         service: usize,
         what: impl FnOnce(&mut Scheduler, model::Timestamp, &mut Vec<Command>),
     ) -> Result<(), String> {
-        let now = self.time();
+        let (skew, world_now) = (self.services[service].skew, self.now);
+        let now = self.clock(skew);
         let Some(core) = self.services[service].core.as_mut() else { return Ok(()) };
         let mut out = Vec::new();
         what(core, now, &mut out);
@@ -354,9 +359,9 @@ impl World {
             self.service_wants(service, command);
         }
         let host = &mut self.services[service];
-        let wake = host.core.as_ref().and_then(Scheduler::wake_at).map(|at| at.0.max(now.0 + 1));
+        let wake = host.core.as_ref().and_then(Scheduler::wake_at).map(|at| World::when(at, skew).max(world_now + 1));
         if let Some(at) = wake
-            && host.wake.is_none_or(|known| at < known || known <= now.0)
+            && host.wake.is_none_or(|known| at < known || known <= world_now)
         {
             host.wake = Some(at);
             let session = host.session;

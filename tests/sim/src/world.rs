@@ -9,11 +9,12 @@ use model::{FrameworkId, Refusal, TaskId, Timestamp};
 use crate::agent_host::AgentHost;
 use crate::checks;
 use crate::counts::Counts;
-use crate::faults::Crash;
+use crate::faults::{Crash, CrashAt};
 use crate::framework_host::FrameworkHost;
 use crate::master_host::MasterHost;
 use crate::rng::Rng;
 use crate::service_host::ServiceHost;
+use crate::swarm::Swarm;
 
 /// Everything.
 #[derive(Debug)]
@@ -23,6 +24,14 @@ pub(crate) struct World {
     pub(crate) counts: Counts,
     /// Whether things break.
     pub(crate) faults: bool,
+    /// What breaks how often.
+    pub(crate) swarm: Swarm,
+    /// Where the one crash of the run is, if that was asked for.
+    pub(crate) crash: Option<CrashAt>,
+    /// Who cannot reach the master, until when.
+    pub(crate) cut_off: Vec<(Peer, u64)>,
+    /// Of everything that happened, if it is asked for.
+    pub(crate) digest: Option<u64>,
     pub(crate) master: MasterHost,
     pub(crate) agents: Vec<AgentHost>,
     pub(crate) frameworks: Vec<FrameworkHost>,
@@ -57,8 +66,11 @@ pub(crate) struct Link {
     pub(crate) broken: bool,
     master_open: bool,
     peer_open: bool,
-    to_master: u64,
-    to_peer: u64,
+    pub(crate) to_master: u64,
+    pub(crate) to_peer: u64,
+    /// Once it is broken, what was under way arrives as far as it had come.
+    last_to_master: u64,
+    last_to_peer: u64,
 }
 
 /// What a scheduler hears.
@@ -82,6 +94,8 @@ pub(crate) enum Happening {
     Allocate { life: u64 },
     MasterTick { life: u64, at: u64 },
     AgentStarts { agent: usize },
+    AgentReinstalled { agent: usize },
+    AgentReactivated { agent: usize },
     AgentDials { agent: usize, life: u64 },
     AgentTick { agent: usize, life: u64 },
     AgentHears { agent: usize, life: u64, event: Box<agent_core::Event> },
@@ -104,12 +118,15 @@ pub(crate) enum Happening {
 
 /// How long things break.
 const FAULTY_MS: u64 = 120_000;
+/// How long a run with one crash goes on before everything has to converge.
+const CRASH_MS: u64 = 20_000;
 /// How long everything may take to converge: a reregistration timeout, a filter, the longest retry of an update.
 const CONVERGENCE_MS: u64 = 900_000;
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
+        let swarm = Swarm::draw(&mut rng);
         let agents = rng.between(1, 4);
         let frameworks = rng.between(1, 2);
         let mut world = Self {
@@ -121,6 +138,10 @@ impl World {
             now: 1_000_000,
             counts: Counts::default(),
             faults: true,
+            swarm,
+            crash: None,
+            cut_off: Vec::new(),
+            digest: None,
             links: BTreeMap::new(),
             started: BTreeMap::new(),
             ended_frameworks: BTreeSet::new(),
@@ -147,7 +168,7 @@ impl World {
 
     pub(crate) fn run(&mut self) -> Result<(), String> {
         let begin = self.now;
-        self.until(begin + FAULTY_MS)?;
+        self.until(begin + if self.crash.is_some() { CRASH_MS } else { FAULTY_MS })?;
         self.faults = false;
         self.heal();
         let deadline = self.now + CONVERGENCE_MS;
@@ -199,8 +220,25 @@ impl World {
         }
     }
 
-    pub(crate) fn time(&self) -> Timestamp {
-        Timestamp(self.now)
+    /// What a clock shows that is so far off.
+    pub(crate) fn clock(&self, skew: i64) -> Timestamp {
+        Timestamp(self.now.saturating_add_signed(skew))
+    }
+    /// When such a clock shows this.
+    pub(crate) fn when(at: Timestamp, skew: i64) -> u64 {
+        at.0.saturating_add_signed(-skew)
+    }
+    /// How far off the clock of a process that starts now is.
+    pub(crate) fn draw_skew(&mut self) -> i64 {
+        if self.swarm.skew == 0 {
+            return 0;
+        }
+        self.counts.hit("fault: clock skew");
+        let limit = i64::try_from(self.swarm.skew).expect("small");
+        i64::try_from(self.rng.between(0, 2 * self.swarm.skew)).expect("small") - limit
+    }
+    pub(crate) fn is_cut_off(&self, peer: Peer) -> bool {
+        self.cut_off.iter().any(|(who, until)| *who == peer && self.now < *until)
     }
     pub(crate) fn after(&mut self, delay: u64, happening: Happening) {
         self.at(self.now + delay, happening);
@@ -210,7 +248,7 @@ impl World {
         self.queue.insert((at.max(self.now), self.sequence), happening);
     }
     fn latency(&mut self) -> u64 {
-        if self.faults && self.rng.percent(2) {
+        if self.faults && self.rng.percent(self.swarm.delayed) {
             self.counts.hit("fault: message delayed");
             self.rng.between(100, 3000)
         } else {
@@ -221,8 +259,16 @@ impl World {
     pub(crate) fn connect(&mut self, peer: Peer) -> SessionId {
         self.sessions += 1;
         let session = SessionId(self.sessions);
-        let link =
-            Link { peer, broken: false, master_open: true, peer_open: true, to_master: self.now, to_peer: self.now };
+        let link = Link {
+            peer,
+            broken: false,
+            master_open: true,
+            peer_open: true,
+            to_master: self.now,
+            to_peer: self.now,
+            last_to_master: 0,
+            last_to_peer: 0,
+        };
         self.links.insert(session, link);
         session
     }
@@ -245,7 +291,7 @@ impl World {
         self.at(at, Happening::ToMaster { session, event });
     }
     fn is_duplicated(&mut self) -> bool {
-        let is = self.faults && self.rng.percent(2);
+        let is = self.faults && self.rng.percent(self.swarm.duplicated);
         if is {
             self.counts.hit("fault: message duplicated");
         }
@@ -288,19 +334,28 @@ impl World {
         self.at(at, Happening::PeerNotices { session });
         self.after(0, Happening::MasterNotices { session });
     }
-    /// Everything under way is lost; each end notices after its own while.
+    /// What is under way arrives in part; each end notices after its own while.
     pub(crate) fn break_link(&mut self, session: SessionId, master_after: u64, peer_after: u64) {
+        let (master_hears, peer_hears) = (self.rng.between(0, 25), self.rng.between(0, 25));
+        let now = self.now;
         let Some(link) = self.links.get_mut(&session) else { return };
-        link.broken = true;
+        if !std::mem::replace(&mut link.broken, true) {
+            (link.last_to_master, link.last_to_peer) = (now + master_hears, now + peer_hears);
+        }
         self.after(master_after, Happening::MasterNotices { session });
         self.after(peer_after, Happening::PeerNotices { session });
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
         self.tell(|| format!("{happening:?}"));
+        if let Some(digest) = &mut self.digest {
+            let text = format!("{} {happening:?}", self.now);
+            // FNV-1a.
+            *digest = text.bytes().fold(*digest, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        }
         match happening {
             Happening::ToMaster { session, event } => match self.links.get(&session) {
-                Some(link) if !link.broken && link.master_open => {
+                Some(link) if (!link.broken || self.now <= link.last_to_master) && link.master_open => {
                     let crash = self.scheduler_crash(link.peer, &event);
                     if crash != Some(Crash::Before) {
                         self.master_hears(event)?;
@@ -320,12 +375,17 @@ impl World {
                 }
             }
             Happening::ToFramework { session, said } => {
+                let is_of_the_dead = self.links.get(&session).is_some_and(|link| !link.master_open);
                 if let Some(Link { peer: Peer::Framework(framework), .. }) = self.open_to_peer(session) {
                     let framework = *framework;
                     self.framework_hears(framework, said)?;
                 } else if let Some(Link { peer: Peer::Service(service), .. }) = self.open_to_peer(session) {
                     let service = *service;
                     self.service_hears(service, said)?;
+                }
+                if is_of_the_dead {
+                    // The next master cannot know of it.
+                    self.nothing_is_confirmed();
                 }
             }
             Happening::MasterNotices { session } => {
@@ -357,6 +417,11 @@ impl World {
             Happening::Allocate { life } => self.master_allocates(life)?,
             Happening::MasterTick { life, at } => self.master_ticks(life, at)?,
             Happening::AgentStarts { agent } => self.agent_starts(agent)?,
+            Happening::AgentReinstalled { agent } => {
+                self.agent_loses_everything(agent);
+                self.after(1, Happening::AgentStarts { agent });
+            }
+            Happening::AgentReactivated { agent } => self.reactivate(agent)?,
             Happening::AgentDials { agent, life } => self.agent_dials(agent, life)?,
             Happening::AgentTick { agent, life } => self.agent_ticks(agent, life)?,
             Happening::AgentHears { agent, life, event } => {
@@ -389,8 +454,13 @@ impl World {
         Ok(())
     }
 
+    pub(crate) fn nothing_is_confirmed(&mut self) {
+        self.frameworks.iter_mut().for_each(|framework| framework.confirmed.clear());
+        self.services.iter_mut().for_each(|service| service.confirmed.clear());
+    }
     fn open_to_peer(&self, session: SessionId) -> Option<&Link> {
-        self.links.get(&session).filter(|link| !link.broken && link.peer_open)
+        let arrives = |link: &&Link| (!link.broken || self.now <= link.last_to_peer) && link.peer_open;
+        self.links.get(&session).filter(arrives)
     }
     fn forget_link(&mut self, session: SessionId) {
         if self.links.get(&session).is_some_and(|link| !link.master_open && !link.peer_open) {
@@ -399,8 +469,13 @@ impl World {
     }
     /// The end that died will notice nothing; the other one will.
     pub(crate) fn end_dies(&mut self, session: SessionId, master_died: bool, other_after: u64) {
+        let heard = self.rng.between(0, 25);
+        let now = self.now;
         let Some(link) = self.links.get_mut(&session) else { return };
-        link.broken = true;
+        if !std::mem::replace(&mut link.broken, true) {
+            // What it said last may arrive yet.
+            (link.last_to_master, link.last_to_peer) = (now + heard, now + heard);
+        }
         if master_died {
             link.master_open = false;
             self.after(other_after, Happening::PeerNotices { session });
