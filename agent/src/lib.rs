@@ -19,6 +19,7 @@ mod operator;
 mod pods;
 mod preflight;
 mod routes;
+mod vip;
 
 use std::fs;
 use std::path::Path;
@@ -62,7 +63,8 @@ pub async fn run_until(config: AgentConfig, stop: impl Future<Output = ()>) -> R
     }
     let _lock = lock(&config.state_dir)?;
     let identity = join::identity(&config, &config.state_dir.join("identity")).await?;
-    let address = config.address_or_detected(master)?.to_string();
+    let own = config.address_or_detected(master)?;
+    let address = own.to_string();
     let resources = config::resources(&config.resources, &config.state_dir)?;
     let store = Store::open(&config.state_dir.join("meta"))?;
     let checkpoint = store.load()?;
@@ -113,6 +115,7 @@ pub async fn run_until(config: AgentConfig, stop: impl Future<Output = ()>) -> R
         .map_err(|source| AgentError::Listen { port: config.port, source })?;
     let stopping = CancellationToken::new();
     let gateway = gateway::Gateway::open(&config.state_dir.join("gateway.json"));
+    let tables = gateway.tables();
     let following = tokio::spawn(gateway.clone().follow(http()?));
     let server = tokio::spawn(daemon::serve::serve(
         listener,
@@ -121,7 +124,9 @@ pub async fn run_until(config: AgentConfig, stop: impl Future<Output = ()>) -> R
         Some(gateway),
         stopping.clone().cancelled_owned(),
     ));
-    let node = Node { core, context, store: Arc::new(store), channel, routes: routes::Routes::start(address), metrics };
+    let vips = vip::Vips::start(config.name.clone(), own, tables);
+    let routes = routes::Routes::start(address);
+    let node = Node { core, context, store: Arc::new(store), channel, routes, vips, metrics };
     let result = Box::pin(node.run(events, stop)).await;
     stopping.cancel();
     following.abort();

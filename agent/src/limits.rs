@@ -45,8 +45,12 @@ pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 pub(crate) const ARTIFACT_BYTES_MAX: u64 = 8 << 30;
 /// The gateway's table: 10,000 names with 3 backends each are below 2 MiB.
 pub(crate) const GATEWAY_TABLE_BYTES_MAX: usize = 8 << 20;
-/// The master holds the question for 25 s; more is a dead link.
-pub(crate) const GATEWAY_ANSWER: Duration = Duration::from_secs(40);
+/// The master holds the question for 5 s; more is a dead link.
+pub(crate) const GATEWAY_ANSWER: Duration = Duration::from_secs(8);
+/// After backends were withdrawn: connections that were just being made are found by then.
+pub(crate) const VIP_SECOND_LOOK: Duration = Duration::from_secs(1);
+/// How often it is looked whether the rules of virtual addresses are still there.
+pub(crate) const VIP_VERIFY: Duration = Duration::from_secs(15);
 /// Longest pause before the table is asked for again.
 pub(crate) const GATEWAY_RETRY_MAX: Duration = Duration::from_secs(2);
 /// What a pod's tasks undo after it is given this long: 64 containers would be slow, one is never.

@@ -15,6 +15,7 @@ use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::pods::{self, Context, PodCommand};
 use crate::routes::Routes;
+use crate::vip::Vips;
 
 /// Everything around the core.
 pub(crate) struct Node {
@@ -23,6 +24,7 @@ pub(crate) struct Node {
     pub(crate) store: Arc<Store>,
     pub(crate) channel: tonic::transport::Channel,
     pub(crate) routes: Routes,
+    pub(crate) vips: Vips,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -45,6 +47,7 @@ impl Node {
             context: self.context,
             channel: self.channel,
             routes: self.routes,
+            vips: self.vips,
             metrics: self.metrics,
         };
         let mut core = self.core;
@@ -57,6 +60,7 @@ impl Node {
                 hands.carry_out(command)?;
             }
             hands.metrics.observe(&core);
+            hands.vips.serve(core.serving());
             let wake = core.next_wake().map(|at| Duration::from_millis(at.since(now()).0));
             let event = tokio::select! {
                 event = events.recv() => event.ok_or(AgentError::Broken("event queue"))?,
@@ -67,6 +71,7 @@ impl Node {
             core.step(now(), event, &mut out);
         }
         hands.routes.remove_all().await;
+        hands.vips.end(core.task_count() == 0).await;
         Ok(())
     }
 }
@@ -93,6 +98,7 @@ struct Hands {
     context: Arc<Context>,
     channel: tonic::transport::Channel,
     routes: Routes,
+    vips: Vips,
     metrics: Arc<Metrics>,
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod list;
 pub(crate) mod master;
 pub(crate) mod plan;
 pub(crate) mod task;
+pub(crate) mod vip;
 
 use proto::mezzo::v1::ExplainRequest;
 

@@ -68,6 +68,9 @@ pub(crate) enum Noun {
     /// Plans of a framework: what is done, what it waits for
     #[command(subcommand)]
     Plan(Plan),
+    /// Virtual addresses of frameworks, and the tasks behind them
+    #[command(subcommand)]
+    Vip(Vip),
     /// Kubernetes clusters
     #[command(subcommand)]
     Kubernetes(Kubernetes),
@@ -470,6 +473,18 @@ pub(crate) enum Service {
     Show {
         /// Its name
         service: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Vip {
+    /// Every virtual address, and how many tasks connections are sent to
+    List,
+    /// The tasks behind one, and why no connection is sent to some
+    Show {
+        /// Its name, or `<framework>/<name>`
+        #[arg(value_name = "NAME")]
+        vip: String,
     },
 }
 

@@ -69,6 +69,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Noun::Role(verb) => commands::list::role(verb, &global).await?,
         Noun::Task(verb) => return commands::task::run(verb, &global).await,
         Noun::Plan(verb) => commands::plan::run(verb, &global).await?,
+        Noun::Vip(verb) => commands::vip::run(verb, &global).await?,
         Noun::Kubernetes(verb) => commands::kubernetes::run(verb, &global).await?,
         Noun::Image(grammar::Image::Push { source, reference }) => {
             commands::image::push(&global, &source, &reference).await?;

@@ -18,8 +18,10 @@ mod registry;
 mod runner;
 mod server;
 mod services;
+mod table;
 mod tokens;
 mod view;
+mod vips;
 
 pub use config::{MasterConfig, MasterInit};
 pub use master_core::Config as CoreConfig;

@@ -24,6 +24,7 @@ use crate::proxy::Proxy;
 use crate::registry::{RedbRegistry, Registry, RegistryError, record};
 use crate::runner::{Parts, Runner, now};
 use crate::services;
+use crate::table;
 use crate::tokens::Tokens;
 use crate::view::SharedView;
 
@@ -194,6 +195,7 @@ pub async fn start(config: MasterConfig) -> Result<Running, MasterError> {
         identity,
         catalog_dirs: config.catalog_dirs,
     }));
+    let (table, newest) = tokio::sync::watch::channel(None);
     let context = Arc::new(Context {
         pool,
         advertise,
@@ -208,6 +210,7 @@ pub async fn start(config: MasterConfig) -> Result<Running, MasterError> {
         artifacts,
         proxy,
         installs: installs.clone(),
+        table: newest,
     });
     info!(pool = context.pool.name, epoch = context.pool.epoch, %advertise, "master serves");
 
@@ -215,6 +218,11 @@ pub async fn start(config: MasterConfig) -> Result<Running, MasterError> {
     let mut parts = JoinSet::new();
     let token = stop.clone();
     parts.spawn(async move { runner.run(token).await.map_err(MasterError::from) });
+    let published = table::publish(view.clone(), context.pool.clone(), context.started, table, stop.clone());
+    parts.spawn(async move {
+        published.await;
+        Ok(())
+    });
     let gateway = Arc::new(Gateway { view });
     for (address, listener) in listeners {
         let served = daemon::serve::serve(

@@ -33,6 +33,8 @@ pub(crate) struct View {
     pub(crate) vips: BTreeMap<(FrameworkId, String), Ipv4Addr>,
     /// Tasks by framework and discovery name, for the gateway.
     discovered: BTreeMap<(FrameworkId, String), BTreeSet<TaskId>>,
+    /// Tasks behind virtual addresses, by framework.
+    pub(crate) behind_vips: BTreeMap<FrameworkId, BTreeSet<TaskId>>,
 }
 
 impl View {
@@ -57,6 +59,10 @@ impl View {
                 if let Some(discovery) = &task.head.discovery {
                     let named = (task.framework_id.clone(), discovery.name.to_ascii_lowercase());
                     self.discovered.entry(named).or_default().insert(task.head.task_id.clone());
+                    if discovery.vips().next().is_some() {
+                        let behind = self.behind_vips.entry(task.framework_id.clone()).or_default();
+                        behind.insert(task.head.task_id.clone());
+                    }
                 }
                 self.tasks.insert(key, *task);
             }
@@ -99,6 +105,12 @@ impl View {
                 if tasks.is_empty() {
                     self.discovered.remove(&named);
                 }
+            }
+        }
+        if let Some(behind) = self.behind_vips.get_mut(&key.0) {
+            behind.remove(&key.1);
+            if behind.is_empty() {
+                self.behind_vips.remove(&key.0);
             }
         }
         self.history.push_back(task);

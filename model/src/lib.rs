@@ -4,6 +4,7 @@
 #![deny(clippy::float_arithmetic)]
 
 pub mod call;
+pub mod gateway;
 pub mod id;
 pub mod link;
 pub mod refusal;

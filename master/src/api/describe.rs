@@ -5,7 +5,9 @@ use proto::mezzo::v1 as wire;
 
 use super::Context;
 use crate::registry::record::millis;
+use crate::runner::now;
 use crate::view::View;
+use crate::vips;
 
 pub(super) fn master(context: &Context) -> wire::MasterDescription {
     let view = context.view.read();
@@ -125,6 +127,36 @@ pub(super) fn role(role: &RoleView) -> wire::RoleDescription {
         share_ppm: u32::try_from(role.share_ppm).unwrap_or(u32::MAX),
         allocated: Some(quantities(&consumed)),
     }
+}
+
+pub(super) fn vips(view: &View) -> Vec<wire::VipDescription> {
+    let now = now();
+    let mut out = Vec::new();
+    for vip in vips::all(view) {
+        let described = wire::VipDescription {
+            name: vip.name.to_owned(),
+            framework_id: vip.framework.id.to_string(),
+            framework: vip.framework.name.clone(),
+            address: vip.address.to_string(),
+            port: 0,
+            backends: Vec::new(),
+        };
+        if vip.ports.is_empty() {
+            out.push(described.clone());
+        }
+        for (port, behind) in &vip.ports {
+            let backends = behind.iter().map(|behind| wire::VipBackend {
+                task: behind.task.head.task_id.to_string(),
+                agent: behind.agent.map(|agent| agent.name.clone()).unwrap_or_default(),
+                address: behind.agent.map(|agent| agent.address.clone()).unwrap_or_default(),
+                port: behind.port.into(),
+                out: behind.out(now).unwrap_or_default(),
+            });
+            let backends = backends.collect();
+            out.push(wire::VipDescription { port: u32::from(*port), backends, ..described.clone() });
+        }
+    }
+    out
 }
 
 pub(super) fn task(view: &View, task: &TaskView) -> wire::TaskDescription {

@@ -1,15 +1,14 @@
-//! The gateway's table for agents: they serve the same names, so that a dead master cuts nobody off. A client says which
-//! table it has and is answered when there is another one, or after a while.
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+//! The table of names and virtual addresses for agents: they serve the same, so that a dead master cuts nobody off. A client
+//! says which table it has and is answered when there is another one, or after a while, then with nothing.
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Extension, Router};
 use daemon::serve::Peer;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+use http::{StatusCode, header};
+use serde::Deserialize;
 
 use super::{Context, known};
 use crate::limits;
@@ -26,34 +25,20 @@ struct Wanted {
     known: String,
 }
 
-#[derive(Serialize)]
-struct Table {
-    /// Changes with the names.
-    tag: String,
-    /// Backends of every name.
-    names: BTreeMap<String, Vec<SocketAddr>>,
-}
-
 async fn table(
     State(context): State<Arc<Context>>,
     Extension(peer): Extension<Peer>,
     Query(wanted): Query<Wanted>,
-) -> Result<Json<Table>, Refused> {
+) -> Result<Response, Refused> {
     known(Some(&peer))?;
-    let deadline = tokio::time::Instant::now() + limits::GATEWAY_POLL;
-    let mut changes = context.view.changes();
-    loop {
-        changes.borrow_and_update();
-        let names = context.view.read().gateway_names();
-        let json = serde_json::to_vec(&names).expect("names and addresses are JSON");
-        let tag = hex::encode(Sha256::digest(json));
-        if tag != wanted.known {
-            return Ok(Json(Table { tag, names }));
+    let mut newest = context.table.clone();
+    let other = newest.wait_for(|table| table.as_ref().is_some_and(|table| table.tag != wanted.known));
+    match tokio::time::timeout(limits::GATEWAY_POLL, other).await {
+        Ok(Ok(table)) => {
+            let json = table.as_ref().map(|table| table.json.clone()).unwrap_or_default();
+            Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
         }
-        // The view changes with every status; a table is made at most ten times a second.
-        tokio::time::sleep(limits::GATEWAY_PAUSE).await;
-        if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
-            return Ok(Json(Table { tag, names }));
-        }
+        // Nothing new, or the master is stopping.
+        Ok(Err(_)) | Err(_) => Ok(StatusCode::NO_CONTENT.into_response()),
     }
 }

@@ -30,6 +30,7 @@ use crate::proxy::Proxy;
 use crate::refusal;
 use crate::registry::Registry;
 use crate::runner::CoreHandle;
+use crate::table::Newest;
 use crate::tokens::Tokens;
 use crate::view::SharedView;
 
@@ -48,6 +49,7 @@ pub(crate) struct Context {
     pub(crate) artifacts: Arc<Artifacts>,
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) installs: Arc<Installs>,
+    pub(crate) table: Newest,
 }
 
 /// Every route of the port.

@@ -77,6 +77,12 @@ impl Operator for Api {
         Ok(Response::new(wire::TaskList { tasks }))
     }
 
+    async fn list_vips(&self, request: Request<wire::ListVipsRequest>) -> Reply<wire::VipList> {
+        allowed(request)?;
+        let view = self.context.view.read();
+        Ok(Response::new(wire::VipList { vips: describe::vips(&view) }))
+    }
+
     async fn explain(&self, request: Request<wire::ExplainRequest>) -> Reply<wire::Explanation> {
         let request = allowed(request)?;
         answer(explain::explain(&self.context.view.read(), &request.kind, &request.name))
