@@ -625,6 +625,54 @@ pub(crate) enum Kubernetes {
         #[arg(required = true, value_hint = ValueHint::FilePath)]
         archives: Vec<PathBuf>,
     },
+    /// List the image archives that are loaded
+    Images {
+        /// The cluster
+        name: String,
+    },
+    /// Take image archives back; containers that run go on
+    Unload {
+        /// The cluster
+        name: String,
+        /// Files, images or digests, as `images` lists them
+        #[arg(required = true)]
+        what: Vec<String>,
+    },
+    /// Write a backup into a file: everything in the cluster, its keys and options
+    Backup {
+        /// The cluster
+        name: String,
+        /// The file; nobody but you can read it
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Fetch this one that the master keeps, as `backups` lists them; make none
+        #[arg(long, value_name = "BACKUP")]
+        kept: Option<String>,
+    },
+    /// List the backups that the master keeps, of a cluster that may be gone
+    Backups {
+        /// The cluster
+        name: String,
+    },
+    /// Make a cluster from a backup
+    Restore(Restore),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The file
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// The cluster's name [default: that of the backup]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// Check only
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
 }
 
 #[derive(Debug, Args)]

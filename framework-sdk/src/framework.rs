@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use framework_core::spec::{InstanceName, PodSpec, ServiceSpec, VolumeSpec};
+use framework_core::spec::{ArtifactSpec, InstanceName, PodSpec, ServiceSpec, VolumeSpec};
 use framework_core::view::{Placement, ServiceView};
 use model::{ExecutorId, Refusal, TaskId};
 
@@ -100,6 +100,8 @@ pub struct RenderedTask {
     pub files: Vec<RenderedFile>,
     /// Added to the volumes.
     pub volumes: Vec<VolumeSpec>,
+    /// Fetched into its sandbox beside those of the specification.
+    pub artifacts: Vec<ArtifactSpec>,
     /// The container's host name (shown inside only).
     pub hostname: Option<String>,
 }

@@ -104,6 +104,7 @@ fn command(spec: &TaskSpec, added: &RenderedTask) -> mesos::CommandInfo {
         uris: spec
             .artifacts
             .iter()
+            .chain(&added.artifacts)
             .map(|artifact| mesos::command_info::Uri {
                 value: artifact.uri.clone(),
                 executable: Some(artifact.executable),

@@ -2,7 +2,9 @@
 //! `node-cleanup`, `dns`, `add-ons`). What is decided is in `kubernetes-core`; what a framework is, in `framework-sdk`.
 
 pub mod add_ons;
+mod archive;
 pub mod dns;
+pub mod image_service;
 pub mod kube_client;
 pub mod node_cleanup;
 pub mod node_init;

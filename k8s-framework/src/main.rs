@@ -38,6 +38,12 @@ enum Command {
     },
     /// First process of a node's container: keeps kubelet and containerd running
     NodeInit,
+    /// Take image archives for a node, beside its kubelet
+    Images {
+        /// Address and port
+        #[arg(long)]
+        listen: SocketAddr,
+    },
     /// Take the traces of a node out of this network namespace; run by its agent after it
     NodeCleanup,
 }
@@ -65,6 +71,7 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
                 domain,
             }))?;
         }
+        Command::Images { listen } => runtime()?.block_on(k8s_framework::image_service::run(listen))?,
         Command::NodeInit => k8s_framework::node_init::run()?,
         Command::NodeCleanup => {
             k8s_framework::node_cleanup::run_all(&k8s_framework::node_cleanup::Scope::of_this_node()?)?;

@@ -27,7 +27,12 @@ use supervisor::{Program, Supervisor};
 
 /// Environment variable with the [`NodeSettings`] as JSON.
 pub const SETTINGS: &str = "MEZZO_NODE";
+/// Environment variable with the digests of archives that must be here before the kubelet starts, joined by commas.
+pub const REQUIRED_IMAGES: &str = "MEZZO_NODE_IMAGES";
+/// Environment variable with the port of the image service: the agent sets it for the task's port.
+const IMAGES_PORT: &str = "MEZZO_PORT_IMAGES";
 
+const IMAGE_SERVICE: &str = "image-service";
 const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
 /// containerd opens its socket within a second; half a minute means that it does not.
 const SOCKET_DEADLINE: Duration = Duration::from_secs(30);
@@ -115,6 +120,16 @@ pub fn run() -> Result<(), NodeError> {
         }
     }
     images::import()?;
+    if let Ok(port) = std::env::var(IMAGES_PORT) {
+        let listen = format!("{}:{port}", settings.address);
+        let arguments = vec!["images".to_owned(), "--listen".to_owned(), listen];
+        supervisor.start(Program::new(IMAGE_SERVICE, "/usr/local/bin/mezzo-kubernetes", arguments))?;
+        if wait_for_images(&mut supervisor).is_stop() {
+            supervisor.stop(IMAGE_SERVICE, PROGRAM_GRACE);
+            supervisor.stop("containerd", PROGRAM_GRACE);
+            return Ok(());
+        }
+    }
     supervisor.start(Program::new("kubelet", "kubelet", node::kubelet_flags(&settings)?))?;
     info!(node = settings.node, "node started");
 
@@ -122,11 +137,27 @@ pub fn run() -> Result<(), NodeError> {
 
     info!(node = settings.node, "node stops");
     supervisor.stop("kubelet", PROGRAM_GRACE);
+    supervisor.stop(IMAGE_SERVICE, PROGRAM_GRACE);
     supervisor.end_all(cgroup::pod_processes, POD_GRACE);
     supervisor.stop("containerd", PROGRAM_GRACE);
     unmount_pods();
     // What is left in the agent's network its agent has removed when kube-proxy has ended too: `node_cleanup`.
     Ok(())
+}
+
+/// Waits until every archive that this node must have was taken, or refused: pods that want its images come at once.
+fn wait_for_images(supervisor: &mut Supervisor) -> supervisor::Woken {
+    let required = std::env::var(REQUIRED_IMAGES).unwrap_or_default();
+    let mut missing: Vec<&str> = required.split(',').filter(|digest| !digest.is_empty()).collect();
+    loop {
+        missing.retain(|digest| !crate::image_service::has_mark(digest));
+        if missing.is_empty() {
+            return supervisor::Woken::Idle;
+        }
+        if supervisor.wait(Duration::from_millis(100)).is_stop() {
+            return supervisor::Woken::Stop;
+        }
+    }
 }
 
 pub(crate) fn settings() -> Result<NodeSettings, NodeError> {

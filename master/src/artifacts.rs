@@ -1,5 +1,6 @@
 //! The store of artifacts and image blobs: content-addressed files. A file exists under its digest only when its bytes
 //! were verified and are durable. Names and tags are records of the registry.
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use proto::mezzo::v1::DigestRecord;
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 
+use crate::files::Files;
 use crate::limits;
 use crate::refusal;
 use crate::registry::record::{self, pair_key};
@@ -50,6 +52,7 @@ pub(crate) struct Artifacts {
     blobs: PathBuf,
     incoming: PathBuf,
     registry: Arc<dyn Registry>,
+    files: Files,
 }
 
 impl Artifacts {
@@ -64,7 +67,14 @@ impl Artifacts {
             std::fs::create_dir_all(&incoming)
         })();
         prepared.map_err(|source| MasterError::StateDir { path: root.to_owned(), source })?;
-        Ok(Self { blobs, incoming, registry })
+        let kept = root.join("files");
+        let files = Files::open(&kept).map_err(|source| MasterError::StateDir { path: kept, source })?;
+        Ok(Self { blobs, incoming, registry, files })
+    }
+
+    /// Files of frameworks, which lie beside artifacts.
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
@@ -132,6 +142,53 @@ impl Artifacts {
         Ok(length)
     }
 
+    /// Deletes a blob that no name or tag needs. What runs of it goes on; what is to be launched again would miss it.
+    pub(crate) async fn delete(&self, digest: &Digest) -> Result<(), Refusal> {
+        if self.needed().await?.contains(digest.hex()) {
+            let message = format!("artifact {digest} has a name, or is part of an image");
+            return Err(refusal::in_use(message, "point the name or tag at another artifact first"));
+        }
+        match tokio::fs::remove_file(self.path(digest)).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(refusal::not_found(format!("the pool has no artifact {digest}"), ""))
+            }
+            Err(error) => Err(refusal::failed("delete the artifact", &error)),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Digests that names and tags lead to, through indexes and manifests.
+    async fn needed(&self) -> Result<BTreeSet<String>, Refusal> {
+        let failed = |error| refusal::failed("read the names", &error);
+        let mut needed = BTreeSet::new();
+        let mut manifests = Vec::new();
+        for table in [Table::ArtifactNames, Table::ImageTags] {
+            for (key, bytes) in self.registry.scan(table, &[]).map_err(failed)? {
+                let found: DigestRecord = record::read(table, &key, &bytes).map_err(failed)?;
+                let hex = Digest::parse(&found.digest)?.0;
+                if table == Table::ImageTags {
+                    manifests.push(hex.clone());
+                }
+                needed.insert(hex);
+            }
+        }
+        while let Some(hex) = manifests.pop() {
+            // One that is missing or no JSON leads nowhere.
+            let Ok(bytes) = tokio::fs::read(self.blobs.join(&hex)).await else { continue };
+            let Ok(manifest) = serde_json::from_slice::<serde_json::Value>(&bytes) else { continue };
+            let parts = |key: &str| manifest[key].as_array().cloned().unwrap_or_default();
+            let digest = |part: &serde_json::Value| Digest::parse(part["digest"].as_str()?).ok().map(|digest| digest.0);
+            let inner: Vec<String> = parts("manifests").iter().filter_map(digest).collect();
+            needed.extend(parts("layers").iter().chain([&manifest["config"]]).filter_map(digest));
+            for hex in inner {
+                if needed.insert(hex.clone()) {
+                    manifests.push(hex);
+                }
+            }
+        }
+        Ok(needed)
+    }
+
     /// What a named artifact is now.
     pub(crate) fn named(&self, name: &str) -> Result<Option<Digest>, Refusal> {
         self.lookup(Table::ArtifactNames, name.as_bytes())
@@ -173,7 +230,7 @@ impl Artifacts {
 }
 
 /// Names go into URLs and keys: the characters of image tags.
-fn check_name(field: &str, text: &str) -> Result<(), Refusal> {
+pub(crate) fn check_name(field: &str, text: &str) -> Result<(), Refusal> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     if !text.is_empty() && text.len() <= limits::NAME_BYTES_MAX && text.bytes().all(allowed) && !text.starts_with('.') {
         return Ok(());

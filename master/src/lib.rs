@@ -6,6 +6,7 @@ mod api;
 mod artifacts;
 mod config;
 mod explain;
+mod files;
 mod gateway;
 mod installs;
 mod limits;

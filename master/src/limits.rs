@@ -31,6 +31,10 @@ pub(crate) const WRITES_PER_COMMIT: usize = 512;
 pub(crate) const REGISTRY_CACHE_BYTES: usize = 8 << 20;
 /// An artifact or image layer.
 pub(crate) const ARTIFACT_BYTES_MAX: u64 = 16 << 30;
+/// Files that a framework keeps: a year of weekly backups, and as many that were made before changes.
+pub(crate) const FRAMEWORK_FILES_MAX: usize = 128;
+/// What they have together: 32 backups of a store of 1 GiB.
+pub(crate) const FRAMEWORK_FILES_BYTES_MAX: u64 = 32 << 30;
 /// An image manifest or index (the distribution specification's own bound).
 pub(crate) const MANIFEST_BYTES_MAX: usize = 4 << 20;
 /// A name, tag or repository.

@@ -1,7 +1,11 @@
 //! `mezzo kubernetes`: words for what a cluster's own framework does. Speaks to `/service/<name>/` alone.
+mod archive;
+mod backup;
+mod images;
+
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use proto::mezzo::v1::Installation;
 use serde_json::{Value, json};
@@ -24,7 +28,12 @@ pub(crate) async fn run(verb: Kubernetes, global: &Global) -> Result<()> {
         Kubernetes::Kubeconfig { name, to } => kubeconfig(&pool, &name, to.as_deref()).await,
         Kubernetes::Nodes { name } => nodes(&pool, global, &name).await,
         Kubernetes::Scale(arguments) => scale(&pool, global, arguments).await,
-        Kubernetes::Load { name, archives } => load(&pool, &name, &archives).await,
+        Kubernetes::Load { name, archives } => images::load(&pool, &name, &archives).await,
+        Kubernetes::Images { name } => images::list(&pool, global, &name).await,
+        Kubernetes::Backup { name, file, kept } => backup::backup(&pool, &name, &file, kept.as_deref()).await,
+        Kubernetes::Backups { name } => backup::list(&pool, global, &name).await,
+        Kubernetes::Restore(arguments) => Box::pin(backup::restore(&pool, arguments)).await,
+        Kubernetes::Unload { name, what } => images::unload(&pool, global, &name, &what).await,
     }
 }
 
@@ -192,28 +201,4 @@ async fn scale(pool: &Pool, global: &Global, arguments: Scale) -> Result<()> {
         other => other?,
     }
     nodes(pool, global, name).await
-}
-
-/// Archives are artifacts of the pool; the cluster's framework has every node fetch them.
-async fn load(pool: &Pool, name: &str, archives: &[PathBuf]) -> Result<()> {
-    cluster(pool, name).await?;
-    for archive in archives {
-        let digest = super::artifact::upload(pool, archive).await?;
-        let file = archive.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
-        let body = json!({ "digest": format!("sha256:{digest}"), "name": file });
-        let answer = match pool.framework_post(name, "/v1/cluster/images", &body).await {
-            Err(failure) if failure.exit == Exit::NotFound => {
-                let why = "its version of the package has no way to do so";
-                let next = format!("bring it to a newer one with: mezzo catalog update {name}");
-                return Err(Failure::new(format!("cluster '{name}' cannot load images"), why, next));
-            }
-            other => other?,
-        };
-        let nodes = answer["nodes"].as_array().map_or(0, Vec::len);
-        output::note(&format!(
-            "{}: loaded into {nodes} nodes of '{name}', and into those that come later",
-            archive.display()
-        ));
-    }
-    Ok(())
 }

@@ -3,13 +3,17 @@
 //! a clock, a file or the network; the shell beside it does.
 #![deny(clippy::float_arithmetic)]
 
+pub mod backup;
+pub mod certificates;
 pub mod cidr;
 pub mod cleanup;
 pub mod dns;
 pub mod drain;
 pub mod flags;
+pub mod images;
 pub mod kubeconfig;
 pub mod limits;
+pub mod lost;
 pub mod manifests;
 pub mod membership;
 pub mod node;

@@ -19,3 +19,13 @@ pub const SERVICE_PREFIX_MAX: u8 = 27;
 /// MiB a node needs beyond its pods: kubelet 90 + containerd 60 + a shim of 12 for each of 8 system pods + page cache
 /// that is not reclaimed in time + the eviction threshold. Less than this and the kubelet itself is killed.
 pub const NODE_OVERHEAD_MEM_MIN: i64 = 256;
+
+/// Image archives of one cluster: each is asked for at every node every few seconds, and the list is one state entry
+/// (256 x 2 KiB).
+pub const ARCHIVES_MAX: usize = 256;
+
+/// Bytes of the file in an archive that names its images; a large one is some KiB.
+pub const ARCHIVE_MANIFEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Backups of one kind that the master keeps for a cluster: two kinds of these are below the 128 files of a framework.
+pub const BACKUPS_MAX: u32 = 50;

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::probe::not_ready;
 use super::render::kubeconfig_text;
-use super::{Nodes, Shared, act, api};
+use super::{Nodes, Shared, act, api, backup, images, restore};
 use crate::topology::{APISERVER, CONTROLLER_MANAGER, ETCD, NODE, SCHEDULER};
 use daemon::error::chain;
 
@@ -32,6 +33,11 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router {
         .route("/v1/cluster", get(cluster))
         .route("/v1/cluster/kubeconfig", get(kubeconfig))
         .route("/v1/cluster/scale", post(scale_cluster))
+        .route("/v1/cluster/backup", get(make_backup))
+        .route("/v1/cluster/backups", get(list_backups).post(keep_backup))
+        .route("/v1/cluster/restore", post(take_backup))
+        .route("/v1/cluster/images", get(list_images).post(load_images))
+        .route("/v1/cluster/images/unload", post(unload_images))
         .with_state(shared)
 }
 
@@ -75,6 +81,7 @@ async fn cluster(State(shared): State<Arc<Shared>>) -> Json<Value> {
         "api": api,
         "components": components,
         "nodes": nodes,
+        "restore": restore::show(&shared),
     }))
 }
 
@@ -128,7 +135,7 @@ async fn kubeconfig(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Re
         tls_server_name: pki::api_server_name(&shared.name),
         cluster: shared.name.clone(),
     };
-    Ok(([(header::CONTENT_TYPE, "application/yaml")], kubeconfig_text(&server, "admin", secrets)).into_response())
+    Ok(([(header::CONTENT_TYPE, "application/yaml")], kubeconfig_text(&server, "admin", &secrets)).into_response())
 }
 
 #[derive(Debug, Deserialize)]
@@ -197,4 +204,58 @@ async fn scale_cluster(State(shared): State<Arc<Shared>>, body: String) -> Resul
         tracing::warn!(error, "nodes that stay are still cordoned");
     }
     Ok(Json(json!({ "node_count": after.set.count, "added": added, "removed": removed })))
+}
+
+async fn list_images(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    Json(images::show(&shared))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoadRequest {
+    digest: String,
+    name: String,
+}
+
+async fn load_images(State(shared): State<Arc<Shared>>, body: String) -> Result<Json<Value>, ApiError> {
+    let request: LoadRequest = read(&body, r#"send {"digest": "sha256:<hex>", "name": FILE}"#)?;
+    Ok(Json(images::load(&shared, &request.digest, &request.name).await?))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnloadRequest {
+    what: String,
+}
+
+async fn unload_images(State(shared): State<Arc<Shared>>, body: String) -> Result<Json<Value>, ApiError> {
+    let request: UnloadRequest = read(&body, r#"send {"what": FILE, IMAGE or DIGEST}"#)?;
+    Ok(Json(images::unload(&shared, &request.what).await?))
+}
+
+/// A backup, made while it is sent. If it breaks off, the answer does.
+async fn make_backup(State(shared): State<Arc<Shared>>) -> Result<Response, ApiError> {
+    let making = backup::make(&shared, "asked").await?;
+    let name = format!("attachment; filename=\"{}.tar\"", making.id);
+    let headers = [(header::CONTENT_TYPE, "application/x-tar".to_owned()), (header::CONTENT_DISPOSITION, name)];
+    Ok((headers, Body::from_stream(making.into_stream())).into_response())
+}
+
+async fn list_backups(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, ApiError> {
+    Ok(Json(json!({ "backups": backup::stored(&shared).await? })))
+}
+
+async fn keep_backup(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, ApiError> {
+    Ok(Json(json!({ "backup": backup::keep(&shared, "asked").await? })))
+}
+
+async fn take_backup(State(shared): State<Arc<Shared>>, body: String) -> Result<Json<Value>, ApiError> {
+    let sent: restore::Sent = read(&body, r#"send {"manifest": {...}, "secrets": "..."} of a backup"#)?;
+    Ok(Json(restore::accept(&shared, sent).await?))
+}
+
+/// A request's body, or what it should have been.
+fn read<T: serde::de::DeserializeOwned>(body: &str, example: &str) -> Result<T, Refusal> {
+    serde_json::from_str(body)
+        .map_err(|error| Refusal::new("K8S0002", format!("the request cannot be read: {error}"), example))
 }

@@ -9,7 +9,13 @@ use serde::{Deserialize, Serialize};
 use crate::pki::{Pair, PkiError, authority, issue, service_account};
 use daemon::error::chain;
 
-const KEY: &str = "secret/pki";
+/// State entry with [`Secrets`].
+pub(super) const KEY: &str = "secret/pki";
+
+/// Whether there are some.
+pub(super) fn are_stored(state: &StateStore) -> bool {
+    state.get(KEY).is_some()
+}
 
 /// Everything that is made before anything runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -17,6 +23,9 @@ pub(super) struct Secrets {
     authorities: BTreeMap<String, Pair>,
     clients: BTreeMap<String, Pair>,
     service_account: Pair,
+    /// Certificates of other authorities that are believed, too, by stem: while authorities change.
+    #[serde(default)]
+    also_trusted: BTreeMap<String, Vec<String>>,
 }
 
 impl Secrets {
@@ -50,12 +59,21 @@ impl Secrets {
         for leaf in pki::clients() {
             clients.insert(leaf.stem.clone(), issue(&authorities[leaf.authority.stem()], &leaf, days)?);
         }
-        Ok(Self { authorities, clients, service_account: service_account()? })
+        Ok(Self { authorities, clients, service_account: service_account()?, also_trusted: BTreeMap::new() })
     }
 
     /// An authority.
     pub(super) fn authority(&self, which: Authority) -> &Pair {
         &self.authorities[which.stem()]
+    }
+    /// Whom to believe: the authority that signs, then others. Several PEM certificates while authorities change.
+    pub(super) fn trust(&self, which: Authority) -> String {
+        let others = self.also_trusted.get(which.stem());
+        let mut bundle = self.authority(which).certificate.clone();
+        for other in others.into_iter().flatten() {
+            bundle.push_str(other);
+        }
+        bundle
     }
     /// A client's certificate, by its stem in the plan.
     pub(super) fn client(&self, stem: &str) -> &Pair {

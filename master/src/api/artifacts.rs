@@ -18,7 +18,7 @@ use crate::refusal::{self, Refused};
 
 pub(super) fn routes() -> Router<Arc<Context>> {
     Router::new()
-        .route("/artifacts/sha256/{digest}", get(fetch).put(upload))
+        .route("/artifacts/sha256/{digest}", get(fetch).put(upload).delete(remove))
         .route("/artifacts/names/{name}", get(resolve).put(point).layer(DefaultBodyLimit::max(NAME_BYTES_MAX)))
 }
 
@@ -66,6 +66,18 @@ async fn store(context: &Context, digest: &Digest, body: Body) -> Result<Respons
     let length = context.artifacts.put(digest, body.into_data_stream()).await?;
     tracing::info!(%digest, length, "artifact uploaded");
     Ok(StatusCode::CREATED.into_response())
+}
+
+async fn remove(
+    State(context): State<Arc<Context>>,
+    Extension(peer): Extension<Peer>,
+    Path(digest): Path<String>,
+) -> Result<StatusCode, Refused> {
+    operator(Some(&peer))?;
+    let digest = Digest::parse(&digest)?;
+    context.artifacts.delete(&digest).await?;
+    tracing::info!(%digest, "artifact deleted");
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn resolve(

@@ -2,6 +2,7 @@
 mod agents;
 mod artifacts;
 mod describe;
+mod files;
 mod frameworks;
 mod gateway;
 mod images;
@@ -64,6 +65,7 @@ pub(crate) fn router(context: &Arc<Context>) -> Router {
     Router::new()
         .merge(web::routes())
         .merge(artifacts::routes())
+        .merge(files::routes())
         .merge(images::routes())
         .merge(gateway::routes())
         .merge(service::routes())
