@@ -330,7 +330,9 @@ impl Agent {
         }
         if !pod.is_ended() {
             let kill = pod.tasks.iter().find_map(|task| task.kill.clone());
-            if pod.started {
+            if pod.started && mutated(Mutation::LeavesExecutorsAlone) {
+                pod.phase = Phase::Attaching;
+            } else if pod.started {
                 pod.phase = Phase::Attaching;
                 self.later(Command::Attach { pod_id: pod_id.clone() });
             } else if let Some(order) = kill {

@@ -6,6 +6,7 @@ use model::link::FromAgent;
 
 use crate::agent::{Agent, total_with};
 use crate::command::{Command, Decision, VolumeKey};
+use crate::mutation::{Mutation, mutated};
 
 impl Agent {
     pub(crate) fn set_holdings(&mut self, generation: u64, holdings: Resources, out: &mut Vec<Command>) {
@@ -27,7 +28,9 @@ impl Agent {
                 self.record.generation = generation;
                 self.record.holdings = holdings;
                 self.mark_agent();
-                self.order_volumes();
+                if !mutated(Mutation::KeepsVolumes) {
+                    self.order_volumes();
+                }
             }
             Err(missing) => Self::note(out, Decision::HoldingsTooLarge { missing }),
         }

@@ -13,6 +13,12 @@ pub enum Mutation {
     LaunchesTwice,
     /// An update that is not acknowledged is not repeated.
     SendsOnce,
+    /// Executors of a former life are not looked for.
+    LeavesExecutorsAlone,
+    /// Volumes stay as they were when titles change.
+    KeepsVolumes,
+    /// What was on its way to an executor when the connection broke is not said again.
+    SaysItOnce,
 }
 
 #[cfg(feature = "mutations")]
@@ -23,8 +29,15 @@ std::thread_local! {
 #[cfg(feature = "mutations")]
 impl Mutation {
     /// Every mistake there is.
-    pub const ALL: &[Mutation] =
-        &[Mutation::ActsBeforeTheDisk, Mutation::ObeysTheDeposed, Mutation::LaunchesTwice, Mutation::SendsOnce];
+    pub const ALL: &[Mutation] = &[
+        Mutation::ActsBeforeTheDisk,
+        Mutation::ObeysTheDeposed,
+        Mutation::LaunchesTwice,
+        Mutation::SendsOnce,
+        Mutation::LeavesExecutorsAlone,
+        Mutation::KeepsVolumes,
+        Mutation::SaysItOnce,
+    ];
     /// Makes this mistake, or none, in this thread from now on.
     pub fn make(mutation: Option<Mutation>) {
         MADE.set(mutation);

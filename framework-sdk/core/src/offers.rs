@@ -53,7 +53,7 @@ impl Scheduler {
         let mut declined = Vec::new();
         for (agent_id, offer) in by_agent {
             match placed.get(&agent_id) {
-                Some(pods) => self.launch(now, offer.offers, pods, refuse),
+                Some(pods) => self.launch(now, offer.offers, pods),
                 None => declined.extend(offer.offers),
             }
         }
@@ -108,7 +108,12 @@ impl Scheduler {
                 common = both;
             }
         }
-        common
+        // Other pods need numbers of their own choice, and may come to these agents later.
+        let pods = self.target.iter().flat_map(|target| &target.pods);
+        let ports = pods.flat_map(|pod| &pod.tasks).flat_map(|task| &task.ports);
+        let taken: Ranges = ports.filter_map(|port| port.kind.fixed()).collect();
+        let left = common.difference(&taken);
+        if left.is_empty() { common } else { left }
     }
 
     fn remember(&mut self, unit: &UnitKey, verdict: &evaluate::Verdict) {
@@ -123,7 +128,7 @@ impl Scheduler {
         self.verdicts.push_back(verdict.clone());
     }
 
-    fn launch(&mut self, now: Timestamp, offers: Vec<model::OfferId>, placed: &[(Need, Fit)], refuse: model::Span) {
+    fn launch(&mut self, now: Timestamp, offers: Vec<model::OfferId>, placed: &[(Need, Fit)]) {
         let mut pods = Vec::new();
         let mut units = Vec::new();
         self.meta.launches += 1;
@@ -177,6 +182,8 @@ impl Scheduler {
             });
         }
         self.launching.insert(launch, units);
+        // It leaves when it is rendered. Something else may wait for offers by then, and have asked for them before.
+        let refuse = limits::REFUSE_WAITING;
         self.effects.push(Command::Launch(Box::new(Launch { launch, offers, pods, refuse })));
     }
 
@@ -273,9 +280,9 @@ impl Scheduler {
     pub(crate) fn advance_offers_wanted(&mut self) {
         let keys: BTreeSet<UnitKey> = self.needs.iter().map(|need| need.unit.clone()).collect();
         let wants = !keys.is_empty() || !self.meta.releases.is_empty();
+        let has_released = !self.meta.releases.is_subset(&self.releases_announced);
         // What is to be given back may have been declined, an hour long, by the unit that held it then.
-        let has_news =
-            !keys.is_subset(&self.needs_announced) || !self.meta.releases.is_subset(&self.releases_announced);
+        let has_news = !keys.is_subset(&self.needs_announced) || (has_released && !mutated(Mutation::RevivesOnce));
         if wants && (self.wants_offers != Some(true) || has_news) {
             self.effects.push(Command::Revive);
         } else if !wants && self.wants_offers != Some(false) {

@@ -6,6 +6,7 @@ use model::{AgentId, Span, TaskId, TaskState, Timestamp};
 use crate::backoff;
 use crate::event::Command;
 use crate::limits;
+use crate::mutation::{Mutation, mutated};
 use crate::scheduler::Scheduler;
 
 /// A task that was launched and of which nothing was heard for so long is asked for.
@@ -56,7 +57,7 @@ impl Scheduler {
             self.wake_by(at);
         }
         let reconciler = &mut self.reconciler;
-        if reconciler.pending.is_empty() {
+        if reconciler.pending.is_empty() || mutated(Mutation::NeverReconciles) {
             return;
         }
         if now >= reconciler.next_at {

@@ -222,18 +222,32 @@ impl Scheduler {
         self.reconciler.heard(&status.task_id);
         match self.tasks.get(&status.task_id).cloned() {
             Some((key, name)) => self.update_task(now, &key, &name, &status),
-            None if !status.state.is_terminal()
-                && status.state != TaskState::Unknown
-                && !mutated(Mutation::SparesStrangers) =>
-            {
-                self.effects.push(Command::Kill { task_id: status.task_id.clone(), agent_id: status.agent_id.clone() });
-            }
-            None => {}
+            None => self.update_stranger(&status),
         }
         if let (Some(uuid), Some(agent_id)) = (status.uuid, status.agent_id)
             && !mutated(Mutation::NeverAcknowledges)
         {
             self.effects.push(Command::Acknowledge { agent_id, task_id: status.task_id, uuid });
+        }
+    }
+
+    /// A task that nobody here knows (any more) is killed. Until it has ended, what its pod held was in use, and no offer
+    /// showed it: then it is looked for.
+    fn update_stranger(&mut self, status: &TaskStatus) {
+        if status.state == TaskState::Unknown {
+            return;
+        }
+        if !status.state.is_terminal() {
+            if !mutated(Mutation::SparesStrangers) {
+                self.effects.push(Command::Kill { task_id: status.task_id.clone(), agent_id: status.agent_id.clone() });
+            }
+        } else if status.reason != Some(model::Reason::Reconciliation)
+            && let Some(agent_id) = &status.agent_id
+            && !self.is_erasing
+            && !self.meta.uninstalled
+        {
+            self.meta.releases.insert((agent_id.clone(), status.task_id.to_string()));
+            self.dirty.meta = true;
         }
     }
 

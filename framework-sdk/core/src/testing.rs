@@ -32,6 +32,8 @@ pub struct World {
     pub failing: BTreeSet<String>,
     /// Tasks that end with 0 as soon as they run, by name in their pod.
     pub finishing: BTreeSet<String>,
+    /// Tasks that do not end although they were asked to, by name.
+    pub lingering: BTreeSet<String>,
     /// Probes (`<instance>`) and actions (`<action>` or `<action> <instance>`) that are not done.
     pub held_hooks: BTreeSet<String>,
     /// Launches that are being rendered: `Some` keeps them so until [`World::render_held`].
@@ -86,6 +88,7 @@ impl World {
             unready: BTreeSet::new(),
             failing: BTreeSet::new(),
             finishing: BTreeSet::new(),
+            lingering: BTreeSet::new(),
             held_hooks: BTreeSet::new(),
             held_launches: None,
             history: Vec::new(),
@@ -338,11 +341,12 @@ impl World {
             if self.agents.get(&task.agent_id).is_some_and(|agent| agent.is_unreachable) {
                 continue;
             }
+            let ends = task.is_asked_to_end && !self.lingering.contains(&task.name);
             match task.state {
                 TaskState::Staging => self.becomes(&id, TaskState::Starting, ""),
-                TaskState::Starting if task.is_asked_to_end => self.becomes(&id, TaskState::Killed, ""),
+                TaskState::Starting if ends => self.becomes(&id, TaskState::Killed, ""),
                 TaskState::Starting => self.becomes(&id, TaskState::Running, ""),
-                TaskState::Running if task.is_asked_to_end => self.becomes(&id, TaskState::Killed, ""),
+                TaskState::Running if ends => self.becomes(&id, TaskState::Killed, ""),
                 TaskState::Running if self.failing.contains(&task.name) => {
                     self.becomes(&id, TaskState::Failed, "exit code 1")
                 }

@@ -385,3 +385,37 @@ fn a_launch_that_overtakes_another_and_a_wish_beside_it_are_not_forgotten() {
     world.render_held();
     assert_eq!((world.stored.meta.launches, world.stored.meta.uninstalling), (2, true));
 }
+
+#[test]
+fn a_launch_that_takes_its_time_does_not_turn_away_what_was_asked_for_meanwhile() {
+    let mut world = World::new(service(vec![pod("web", 1, 500)])).agent("a1", 4000, 4096);
+    world.held_launches = Some(Vec::new());
+    world.run(5);
+    assert_eq!(world.held_launches.as_ref().map(Vec::len), Some(1));
+    world.set_target(service(vec![pod("db", 1, 500), pod("web", 1, 500)])).expect("it is valid");
+    world.run(5);
+    world.render_held();
+    deploy(&mut world);
+    assert_eq!(world.running(), ["db-0.server@a1", "web-0.server@a1"]);
+}
+
+#[test]
+fn what_a_lost_pod_still_uses_when_it_returns_is_given_back_when_it_has_ended() {
+    let mut world =
+        World::new(service(vec![with_data(pod("db", 1, 500))])).agent("a1", 4000, 4096).agent("a2", 4000, 4096);
+    deploy(&mut world);
+    world.set_unreachable("a1", true);
+    world
+        .ask(|core, now, out| core.restart_pod(now, &InstanceName::new("db", 0), true, out))
+        .expect("there is such a pod");
+    deploy(&mut world);
+    assert_eq!(world.running(), ["db-0.server@a1", "db-0.server@a2"]);
+    // Back again it does not die at once, and what is offered of its agent does not show what it holds.
+    world.lingering.insert("db-0.server".to_owned());
+    world.set_unreachable("a1", false);
+    world.run(30);
+    world.lingering.clear();
+    world.run_until("what it held is given back", 100, |world| {
+        world.history.iter().any(|line| line.starts_with("release ") && line.contains("@a1"))
+    });
+}

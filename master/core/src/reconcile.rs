@@ -7,6 +7,7 @@ use crate::agent::AgentState;
 use crate::decision::Rejected;
 use crate::limits;
 use crate::master::Master;
+use crate::mutation::{Mutation, mutated};
 
 impl Master {
     pub(crate) fn reconcile(&mut self, id: &FrameworkId, tasks: &[(TaskId, Option<AgentId>)]) -> Result<(), Rejected> {
@@ -33,6 +34,7 @@ impl Master {
         }
         let state = match agent_id {
             Some(agent_id) => match self.agents.get(agent_id).map(|agent| agent.state) {
+                Some(AgentState::Recovered) if mutated(Mutation::AnswersTooEarly) => TaskState::Gone,
                 Some(AgentState::Recovered) => return None,
                 Some(AgentState::Connected { .. } | AgentState::Disconnected { .. }) => TaskState::Gone,
                 Some(AgentState::Unreachable { .. }) => TaskState::Unreachable,

@@ -9,7 +9,7 @@ use model::{AgentId, FrameworkId, Principal, Reason, Resources, TaskId, TaskStat
 
 use crate::agent::{Agent, AgentState, Facts, Ghost};
 use crate::command::Command;
-use crate::decision::{Decision, OfferEnd, Rejected};
+use crate::decision::{Decision, Rejected};
 use crate::event::SessionId;
 use crate::framework::Framework;
 use crate::holdings::{are_sane, retitled};
@@ -217,7 +217,9 @@ impl Master {
                             task_id: key.1.clone(),
                             agent_id: id.clone(),
                         });
-                        messages.push(ToAgent::Kill { framework_id: key.0, task_id: key.1, grace: None });
+                        if !mutated(Mutation::SparesGhosts) {
+                            messages.push(ToAgent::Kill { framework_id: key.0, task_id: key.1, grace: None });
+                        }
                     }
                 }
             }
@@ -311,7 +313,9 @@ impl Master {
         for (framework_id, task_id) in missing {
             let task = self.ledger.get(&framework_id, &task_id).expect("an agent's tasks are in the ledger");
             let state = task.state();
-            if state.is_terminal() {
+            if mutated(Mutation::HidesWhatIsMissing) {
+                self.remove_task(&framework_id, &task_id);
+            } else if state.is_terminal() {
                 // It ended, and the agent has forgotten it before the framework acknowledged: said once more, unreliably.
                 let status = TaskStatus { uuid: None, ..task.status.clone() };
                 self.tell_framework(&framework_id, SchedulerEvent::Update(status));
@@ -330,7 +334,7 @@ impl Master {
     fn repeat_kills(&mut self, id: &AgentId, messages: &mut Vec<ToAgent>) {
         for (framework_id, task_id) in &self.agents[id].tasks {
             let task = self.ledger.get(framework_id, task_id).expect("an agent's tasks are in the ledger");
-            if let Some(grace) = task.kill.filter(|_| !task.state().is_terminal()) {
+            if let Some(grace) = task.kill.filter(|_| !task.state().is_terminal() && !mutated(Mutation::KillsOnce)) {
                 messages.push(ToAgent::Kill { framework_id: framework_id.clone(), task_id: task_id.clone(), grace });
             }
         }
@@ -344,10 +348,8 @@ impl Master {
         self.timers.unset(next_ping, Timer::Ping(id.clone()));
         self.timers.set(self.now + self.config.disconnected_grace, Timer::Grace(id.clone()));
         self.timers.set(self.now + self.config.silence(), Timer::Silence(id.clone()));
-        for offer_id in self.offers.of_agent(id) {
-            if let Some(offer) = self.end_offer(&offer_id, OfferEnd::Rescinded) {
-                self.tell_framework(&offer.framework_id, SchedulerEvent::Rescind(offer_id));
-            }
+        if !mutated(Mutation::LendsTheAbsent) {
+            self.rescind_offers_of(id);
         }
         self.peers_due.remove(id);
         self.allocator.dirty.remove(id);
@@ -539,6 +541,7 @@ fn settle(before: AgentRecord, said: &AgentRegistration, fresh: bool) -> Settled
     }
     if record.holdings_generation > 0
         && !fresh
+        && !mutated(Mutation::BelievesAgentsTitles)
         && let Some(total) = retitled(&said.total, &record.holdings)
     {
         return Settled { before, record, total, tell: true, moved };

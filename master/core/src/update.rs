@@ -70,7 +70,9 @@ impl Master {
                 agent_id: agent_id.clone(),
             });
         }
-        self.tell_agent(agent_id, ToAgent::Kill { framework_id: key.0, task_id: key.1, grace: None });
+        if !mutated(Mutation::SparesGhosts) {
+            self.tell_agent(agent_id, ToAgent::Kill { framework_id: key.0, task_id: key.1, grace: None });
+        }
     }
 
     fn acknowledge_to_agent(&mut self, agent_id: &AgentId, id: &FrameworkId, task_id: &TaskId, uuid: Option<UpdateId>) {
