@@ -33,6 +33,9 @@ impl Scope {
     }
 }
 
+/// Where IGMP tells which groups a host listens to.
+const MEMBERSHIP_REPORTS: &str = "224.0.0.22";
+
 /// Tables that iptables makes, and deletes never.
 const TABLES: [&str; 4] = ["filter", "nat", "mangle", "raw"];
 
@@ -59,6 +62,8 @@ pub fn run_all(scope: &Scope) -> Result<(), CommandError> {
     for network in &scope.networks {
         forget_connections(*network);
     }
+    // What links say to the network when they come is tracked for ten minutes.
+    let _ = run("conntrack", &["--delete", "--orig-src", "0.0.0.0", "--orig-dst", MEMBERSHIP_REPORTS]);
     note("tables", remove_empty_tables());
     for (name, value) in recorded {
         if let Err(error) = fs::write(Path::new("/proc/sys").join(&name), format!("{value}\n")) {
