@@ -7,7 +7,6 @@ use crate::agent::Agent;
 use crate::checkpoint::{EndRecord, KillOrder};
 use crate::command::{Command, Decision};
 use crate::event::{End, Report, ReportKind};
-use crate::mutation::{Mutation, mutated};
 use crate::pod::{DestroyCause, Phase, PodId};
 use crate::updates::News;
 
@@ -34,7 +33,6 @@ impl Agent {
         match pod.phase {
             Phase::Starting | Phase::Attaching => pod.become_phase(Phase::Attached),
             // A new connection: what was on its way on the old one is lost, and said again.
-            Phase::Attached if mutated(Mutation::SaysItOnce) => return,
             Phase::Attached => {}
             Phase::Preparing | Phase::Destroying(_) | Phase::Ended(_) => return,
         }

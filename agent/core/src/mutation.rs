@@ -17,8 +17,6 @@ pub enum Mutation {
     LeavesExecutorsAlone,
     /// Volumes stay as they were when titles change.
     KeepsVolumes,
-    /// What was on its way to an executor when the connection broke is not said again.
-    SaysItOnce,
 }
 
 #[cfg(feature = "mutations")]
@@ -36,7 +34,6 @@ impl Mutation {
         Mutation::SendsOnce,
         Mutation::LeavesExecutorsAlone,
         Mutation::KeepsVolumes,
-        Mutation::SaysItOnce,
     ];
     /// Makes this mistake, or none, in this thread from now on.
     pub fn make(mutation: Option<Mutation>) {

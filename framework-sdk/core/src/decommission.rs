@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{TaskState, Timestamp};
 
 use crate::event::{Answer, Command};
-use crate::mutation::{Mutation, mutated};
 use crate::plan::Status;
 use crate::record::{DecommissionRecord, Intent, Stage, UnitKey};
 use crate::scheduler::Scheduler;
@@ -209,9 +208,7 @@ impl Scheduler {
     pub(crate) fn release(&mut self, key: &UnitKey) {
         let unit = self.units.get_mut(key).expect("a key of the map");
         if let Some(agent) = unit.reserved_on.take() {
-            if !mutated(Mutation::ForgetsReleases) {
-                self.meta.releases.insert((agent, key.to_string()));
-            }
+            self.meta.releases.insert((agent, key.to_string()));
             self.dirty.meta = true;
             self.dirty.units.insert(key.clone());
         }

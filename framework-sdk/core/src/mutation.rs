@@ -13,14 +13,8 @@ pub enum Mutation {
     SparesStrangers,
     /// What is held for nobody is not given back.
     KeepsReservations,
-    /// What is given up later than something else is not asked for.
-    RevivesOnce,
     /// Nobody is asked what became of tasks.
     NeverReconciles,
-    /// What a pod held is forgotten with it.
-    ForgetsReleases,
-    /// A task that was lost is waited for, for ever.
-    WaitsForTheLost,
 }
 
 #[cfg(feature = "mutations")]
@@ -36,10 +30,7 @@ impl Mutation {
         Mutation::LaunchesUnwritten,
         Mutation::SparesStrangers,
         Mutation::KeepsReservations,
-        Mutation::RevivesOnce,
         Mutation::NeverReconciles,
-        Mutation::ForgetsReleases,
-        Mutation::WaitsForTheLost,
     ];
     /// Makes this mistake, or none, in this thread from now on.
     pub fn make(mutation: Option<Mutation>) {

@@ -282,7 +282,7 @@ impl Scheduler {
         let wants = !keys.is_empty() || !self.meta.releases.is_empty();
         let has_released = !self.meta.releases.is_subset(&self.releases_announced);
         // What is to be given back may have been declined, an hour long, by the unit that held it then.
-        let has_news = !keys.is_subset(&self.needs_announced) || (has_released && !mutated(Mutation::RevivesOnce));
+        let has_news = !keys.is_subset(&self.needs_announced) || has_released;
         if wants && (self.wants_offers != Some(true) || has_news) {
             self.effects.push(Command::Revive);
         } else if !wants && self.wants_offers != Some(false) {

@@ -7,7 +7,6 @@ use model::{TaskState, Timestamp};
 use crate::evaluate::Need;
 use crate::event::{Answer, Command};
 use crate::limits;
-use crate::mutation::{Mutation, mutated};
 use crate::plan::Status;
 use crate::record::{Intent, UnitKey, UnitRecord};
 use crate::scheduler::{Scheduler, fail};
@@ -61,7 +60,7 @@ impl Scheduler {
             let lost: Vec<String> = unit
                 .tasks
                 .iter()
-                .filter(|(_, task)| task.state == TaskState::Unreachable && !mutated(Mutation::WaitsForTheLost))
+                .filter(|(_, task)| task.state == TaskState::Unreachable)
                 .map(|(name, _)| name.clone())
                 .collect();
             for name in lost {

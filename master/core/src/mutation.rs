@@ -17,10 +17,6 @@ pub enum Mutation {
     NeverAdopts,
     /// What was declined is never offered again.
     FiltersForever,
-    /// What an agent says that it holds stands, whatever the registry says.
-    BelievesAgentsTitles,
-    /// A kill that did not reach an agent is not said again when it is back.
-    KillsOnce,
     /// What an agent came back without is not told.
     HidesWhatIsMissing,
     /// Tasks that should not run are left alone.
@@ -29,8 +25,6 @@ pub enum Mutation {
     AnswersTooEarly,
     /// Offers of an agent that left stay in the book.
     LendsTheAbsent,
-    /// What an ended framework held stays held.
-    KeepsOrphans,
 }
 
 #[cfg(feature = "mutations")]
@@ -48,13 +42,10 @@ impl Mutation {
         Mutation::AcceptsAnyTransition,
         Mutation::NeverAdopts,
         Mutation::FiltersForever,
-        Mutation::BelievesAgentsTitles,
-        Mutation::KillsOnce,
         Mutation::HidesWhatIsMissing,
         Mutation::SparesGhosts,
         Mutation::AnswersTooEarly,
         Mutation::LendsTheAbsent,
-        Mutation::KeepsOrphans,
     ];
     /// Makes this mistake, or none, in this thread from now on.
     pub fn make(mutation: Option<Mutation>) {

@@ -334,7 +334,7 @@ impl Master {
     fn repeat_kills(&mut self, id: &AgentId, messages: &mut Vec<ToAgent>) {
         for (framework_id, task_id) in &self.agents[id].tasks {
             let task = self.ledger.get(framework_id, task_id).expect("an agent's tasks are in the ledger");
-            if let Some(grace) = task.kill.filter(|_| !task.state().is_terminal() && !mutated(Mutation::KillsOnce)) {
+            if let Some(grace) = task.kill.filter(|_| !task.state().is_terminal()) {
                 messages.push(ToAgent::Kill { framework_id: framework_id.clone(), task_id: task_id.clone(), grace });
             }
         }
@@ -541,7 +541,6 @@ fn settle(before: AgentRecord, said: &AgentRegistration, fresh: bool) -> Settled
     }
     if record.holdings_generation > 0
         && !fresh
-        && !mutated(Mutation::BelievesAgentsTitles)
         && let Some(total) = retitled(&said.total, &record.holdings)
     {
         return Settled { before, record, total, tell: true, moved };

@@ -9,7 +9,6 @@ use crate::decision::{Decision, OfferEnd, Rejected, TeardownCause};
 use crate::framework::FrameworkState;
 use crate::limits;
 use crate::master::{Master, Session};
-use crate::mutation::{Mutation, mutated};
 use crate::registry::Record;
 use crate::timer::Timer;
 use crate::view::Delta;
@@ -132,7 +131,7 @@ impl Master {
                 orphaned.add(&Resources::held_as(holding.clone(), quantities.clone()));
             }
         }
-        if orphaned.is_empty() || mutated(Mutation::KeepsOrphans) {
+        if orphaned.is_empty() {
             return;
         }
         let lent = self.offers.of_agent(agent_id);

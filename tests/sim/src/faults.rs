@@ -94,7 +94,7 @@ impl World {
 
     /// One thing breaks, and the next is planned.
     pub(crate) fn fault(&mut self) -> Result<(), String> {
-        if !self.faults {
+        if !self.faults || self.crash.is_some() {
             return Ok(());
         }
         let pause = self.rng.between(200, self.swarm.pause);

@@ -62,7 +62,10 @@ fn every_write(seed: u64) -> Vec<String> {
                         println!("seed {seed}: the {who} wrote {nth} times, died after: {after}");
                         break;
                     }
-                    Err(what) => wrong.push(what),
+                    Err(what) => {
+                        wrong.push(what);
+                        break;
+                    }
                 }
             }
         }
