@@ -156,6 +156,9 @@ impl<F: Framework> Engine<F> {
             state.entries.into_iter().filter_map(|entry| Some((entry.key, entry.value?.to_vec()))).collect();
         let snapshot = records::snapshot(&entries).map_err(|error| Lost(daemon::error::chain(&error)))?;
         info!(%framework_id, entries = entries.len(), "subscribed");
+        // From now on it is this framework or none: one that was torn down while nobody could stop its scheduler must not
+        // begin anew under the same name.
+        self.info.id = Some(framework_id.clone());
         *self.handle.state.entries.write().expect("no holder of the lock panics") = entries;
         let owner = Owner {
             framework: self.info.name.clone(),

@@ -122,9 +122,10 @@ impl Client {
     /// Whether the connection ends, with an error, without the client saying anything.
     fn is_ended(&mut self) -> bool {
         let began = Instant::now();
-        let ended = self.lines.read(&mut [0; 16]).is_err_and(|error| {
-            matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted)
-        });
+        let ended = self
+            .lines
+            .read(&mut [0; 16])
+            .is_err_and(|error| matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted));
         ended && began.elapsed() < SOON
     }
     /// Whether the connection still carries something.
