@@ -114,6 +114,7 @@ pub struct FrameworkRecord {
 
 /// One change. Format versions are added by the shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // few, and none lives longer than its batch
 pub enum Record {
     /// Adds or replaces.
     Agent(AgentRecord),
