@@ -7,6 +7,7 @@ use crate::agent::Agent;
 use crate::checkpoint::{EndRecord, KillOrder};
 use crate::command::{Command, Decision};
 use crate::event::{End, Report, ReportKind};
+use crate::mutation::{Mutation, mutated};
 use crate::pod::{DestroyCause, Phase, PodId};
 use crate::updates::News;
 
@@ -107,7 +108,7 @@ impl Agent {
                 let asked = task.kill.as_ref().map(|order| order.reason.clone());
                 let News { state, reason, message, .. } = ended(&end, oom_kills, killed_on_request, why, asked);
                 let end = EndRecord { state, reason, message, at };
-                if cleans_up {
+                if cleans_up && !mutated(Mutation::SaysEndsEarly) {
                     // Said when its pod is gone: before, the next of its kind would find what this one left.
                     task.ended = Some(end).filter(|_| !task.latest.state.is_terminal());
                 } else {

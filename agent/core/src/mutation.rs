@@ -17,6 +17,8 @@ pub enum Mutation {
     LeavesExecutorsAlone,
     /// Volumes stay as they were when titles change.
     KeepsVolumes,
+    /// A task is said to have ended before its pod has undone what it did.
+    SaysEndsEarly,
 }
 
 #[cfg(feature = "mutations")]
@@ -34,6 +36,7 @@ impl Mutation {
         Mutation::SendsOnce,
         Mutation::LeavesExecutorsAlone,
         Mutation::KeepsVolumes,
+        Mutation::SaysEndsEarly,
     ];
     /// Makes this mistake, or none, in this thread from now on.
     pub fn make(mutation: Option<Mutation>) {
