@@ -656,6 +656,29 @@ pub(crate) enum Kubernetes {
     },
     /// Make a cluster from a backup
     Restore(Restore),
+    /// List certificates, renew them, or change the authorities that sign them
+    Certificates(Certificates),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Certificates {
+    /// The cluster
+    pub(crate) name: String,
+    /// What to do; nothing lists them
+    pub(crate) verb: Option<CertificateVerb>,
+    /// Restart nodes although pods are lost that nothing starts again, or that use emptyDir
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum CertificateVerb {
+    /// New certificates for every pod, of the same authorities
+    Renew,
+    /// New authorities, believed beside the old ones first
+    RotateCa,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 
 pub mod add_ons;
 mod archive;
+mod certificates;
 pub mod dns;
 pub mod image_service;
 pub mod kube_client;

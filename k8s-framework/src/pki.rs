@@ -57,7 +57,7 @@ pub fn authority(authority: Authority) -> Result<Pair, PkiError> {
 ///
 /// # Errors
 /// If the authority is none or a name is no name.
-pub fn issue(authority: &Pair, leaf: &Leaf, days: u32) -> Result<Pair, PkiError> {
+pub fn issue(authority: &Pair, leaf: &Leaf, seconds: u64) -> Result<Pair, PkiError> {
     let failed = |source| PkiError { subject: leaf.common_name.clone(), source };
     let ca_key = KeyPair::from_pem(&authority.key).map_err(failed)?;
     let issuer = Issuer::from_ca_cert_pem(&authority.certificate, ca_key).map_err(failed)?;
@@ -80,7 +80,7 @@ pub fn issue(authority: &Pair, leaf: &Leaf, days: u32) -> Result<Pair, PkiError>
         params.subject_alt_names.push(SanType::DnsName(dns_name.as_str().try_into().map_err(failed)?));
     }
     params.subject_alt_names.extend(leaf.addresses.iter().map(|address| SanType::IpAddress(IpAddr::V4(*address))));
-    set_validity(&mut params, DAY * days);
+    set_validity(&mut params, Duration::from_secs(seconds));
     let certificate = params.signed_by(&key, &issuer).map_err(failed)?.pem();
     Ok(Pair { certificate, key: key.serialize_pem() })
 }
@@ -114,8 +114,14 @@ mod tests {
     #[test]
     fn an_apiservers_certificate_is_signed_by_the_cluster_and_names_its_address() {
         let ca = authority(Authority::Cluster).expect("made");
-        let leaf = pki::apiserver("apiserver", "demo", &Options::default(), Ipv4Addr::new(192, 0, 2, 7));
-        let pair = issue(&ca, &leaf, 365).expect("issued");
+        let leaf = pki::apiserver(
+            "apiserver",
+            "demo",
+            &Options::default(),
+            Ipv4Addr::new(192, 0, 2, 7),
+            Ipv4Addr::new(198, 18, 0, 1),
+        );
+        let pair = issue(&ca, &leaf, 365 * 86400).expect("issued");
         let (_, pem) = x509_parser::pem::parse_x509_pem(pair.certificate.as_bytes()).expect("PEM");
         let (_, certificate) = X509Certificate::from_der(&pem.contents).expect("a certificate");
         assert_eq!(certificate.issuer().to_string(), "CN=kubernetes-ca");
@@ -130,7 +136,7 @@ mod tests {
     #[test]
     fn a_nodes_groups_are_its_organizations() {
         let ca = authority(Authority::Cluster).expect("made");
-        let pair = issue(&ca, &pki::node_client("kubelet-client", "node-3"), 30).expect("issued");
+        let pair = issue(&ca, &pki::node_client("kubelet-client", "node-3"), 30 * 86400).expect("issued");
         let (_, pem) = x509_parser::pem::parse_x509_pem(pair.certificate.as_bytes()).expect("PEM");
         let (_, certificate) = X509Certificate::from_der(&pem.contents).expect("a certificate");
         assert_eq!(certificate.subject().to_string(), "O=system:nodes, CN=system:node:node-3");

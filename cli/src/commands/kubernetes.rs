@@ -1,6 +1,7 @@
 //! `mezzo kubernetes`: words for what a cluster's own framework does. Speaks to `/service/<name>/` alone.
 mod archive;
 mod backup;
+mod certificates;
 mod images;
 
 use std::io::Write as _;
@@ -32,6 +33,7 @@ pub(crate) async fn run(verb: Kubernetes, global: &Global) -> Result<()> {
         Kubernetes::Images { name } => images::list(&pool, global, &name).await,
         Kubernetes::Backup { name, file, kept } => backup::backup(&pool, &name, &file, kept.as_deref()).await,
         Kubernetes::Backups { name } => backup::list(&pool, global, &name).await,
+        Kubernetes::Certificates(arguments) => certificates::run(&pool, global, arguments).await,
         Kubernetes::Restore(arguments) => Box::pin(backup::restore(&pool, arguments)).await,
         Kubernetes::Unload { name, what } => images::unload(&pool, global, &name, &what).await,
     }
@@ -112,6 +114,7 @@ async fn status(pool: &Pool, global: &Global, name: &str) -> Result<()> {
                 },
             ),
             ("nodes", text(&status["node_count"])),
+            ("certificates", certificates::line(&status["certificates"])),
             ("deploy plan", format!("{}, {done} of {all} steps", plan.status_text().to_lowercase())),
             ("waiting for", plan.waiting_for()),
         ]

@@ -4,7 +4,7 @@ use framework_sdk::{ActionRequest, Progress};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Endpoints, Node, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
-use kubernetes_core::drain::{self, PodOnNode, Verdict};
+use kubernetes_core::drain::{self, DrainFlags, PodOnNode, Verdict};
 use kubernetes_core::flags;
 use serde_json::json;
 
@@ -38,8 +38,23 @@ async fn cluster_dns(shared: &Shared, view: &ServiceView) -> Result<Progress, St
     Ok(Progress::Done)
 }
 
-/// One look at the node: cordon it, ask every pod that must leave to leave, and say who is still there.
 async fn drain_node(shared: &Shared, name: &str, view: &ServiceView) -> Result<Progress, String> {
+    let decided = shared.nodes();
+    drain(shared, name, view, &decided.drain, decided.since).await
+}
+
+/// One look at the node: cordon it, ask every pod that must leave to leave, and say who is still there. `since`: when it
+/// began.
+///
+/// # Errors
+/// In words.
+pub(super) async fn drain(
+    shared: &Shared,
+    name: &str,
+    view: &ServiceView,
+    flags: &DrainFlags,
+    since: u64,
+) -> Result<Progress, String> {
     let words = |error: kube::Error| chain(&error);
     let client = api::cluster(shared, view).await?;
     let nodes: Api<Node> = Api::all(client.clone());
@@ -53,15 +68,13 @@ async fn drain_node(shared: &Shared, name: &str, view: &ServiceView) -> Result<P
     for pod in &on_node {
         pods.push((pod, describe(&client, pod).await?));
     }
-    let decided = shared.nodes();
-    let flags = decided.drain;
-    let complaint = drain::complaint(&pods.iter().map(|(_, pod)| pod.clone()).collect::<Vec<_>>(), &flags);
+    let complaint = drain::complaint(&pods.iter().map(|(_, pod)| pod.clone()).collect::<Vec<_>>(), flags);
     if !complaint.is_empty() {
         return Ok(Progress::Failed(format!("{name} is not drained: {complaint}")));
     }
     let mut left = Vec::new();
     for (pod, description) in &pods {
-        match drain::judge(description, &flags) {
+        match drain::judge(description, flags) {
             Verdict::Ignored | Verdict::Refused(_) => {}
             Verdict::Awaited => left.push(format!("{} is ending", description.name)),
             Verdict::Evicted => {
@@ -76,7 +89,7 @@ async fn drain_node(shared: &Shared, name: &str, view: &ServiceView) -> Result<P
     if left.is_empty() {
         return Ok(Progress::Done);
     }
-    let waited = super::now_seconds().saturating_sub(decided.since);
+    let waited = super::now_seconds().saturating_sub(since);
     let report = format!("{} of its pods are still there: {}", left.len(), left.join("; "));
     if flags.timeout_seconds > 0 && waited > flags.timeout_seconds {
         return Ok(Progress::Failed(format!("{name} is not drained after {waited} s; {report}")));
@@ -128,7 +141,7 @@ async fn evict(shared: &Shared, client: &kube::Client, pod: &Pod) -> Result<Opti
     }
 }
 
-async fn delete_node(shared: &Shared, name: &str, view: &ServiceView) -> Result<Progress, String> {
+pub(super) async fn delete_node(shared: &Shared, name: &str, view: &ServiceView) -> Result<Progress, String> {
     let client = api::cluster(shared, view).await?;
     let nodes: Api<Node> = Api::all(client.clone());
     match nodes.delete(name, &DeleteParams::default()).await {

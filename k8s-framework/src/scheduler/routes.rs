@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::probe::not_ready;
 use super::render::kubeconfig_text;
-use super::{Nodes, Shared, act, api, backup, images, restore};
+use super::{Nodes, Shared, act, api, backup, certificates, images, restore};
 use crate::topology::{APISERVER, CONTROLLER_MANAGER, ETCD, NODE, SCHEDULER};
 use daemon::error::chain;
 
@@ -35,6 +35,10 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router {
         .route("/v1/cluster/scale", post(scale_cluster))
         .route("/v1/cluster/backup", get(make_backup))
         .route("/v1/cluster/backups", get(list_backups).post(keep_backup))
+        .route("/v1/cluster/certificates", get(list_certificates))
+        .route("/v1/cluster/certificates/renew", post(renew_certificates))
+        .route("/v1/cluster/certificates/rotate-ca", post(rotate_authorities))
+        .route("/v1/cluster/metrics", get(metrics))
         .route("/v1/cluster/restore", post(take_backup))
         .route("/v1/cluster/images", get(list_images).post(load_images))
         .route("/v1/cluster/images/unload", post(unload_images))
@@ -82,6 +86,7 @@ async fn cluster(State(shared): State<Arc<Shared>>) -> Json<Value> {
         "components": components,
         "nodes": nodes,
         "restore": restore::show(&shared),
+        "certificates": certificates::summary(&shared).await,
     }))
 }
 
@@ -252,6 +257,30 @@ async fn keep_backup(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, A
 async fn take_backup(State(shared): State<Arc<Shared>>, body: String) -> Result<Json<Value>, ApiError> {
     let sent: restore::Sent = read(&body, r#"send {"manifest": {...}, "secrets": "..."} of a backup"#)?;
     Ok(Json(restore::accept(&shared, sent).await?))
+}
+
+async fn list_certificates(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    Json(certificates::show(&shared).await)
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> String {
+    certificates::metrics(&shared).await
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RenewRequest {
+    force: bool,
+}
+
+async fn renew_certificates(State(shared): State<Arc<Shared>>, body: String) -> Result<Json<Value>, ApiError> {
+    let request: RenewRequest = read(&body, r#"send {"force": false}"#)?;
+    Ok(Json(certificates::renew(&shared, request.force).await?))
+}
+
+async fn rotate_authorities(State(shared): State<Arc<Shared>>, body: String) -> Result<Json<Value>, ApiError> {
+    let request: RenewRequest = read(&body, r#"send {"force": false}"#)?;
+    Ok(Json(certificates::rotate(&shared, request.force).await?))
 }
 
 /// A request's body, or what it should have been.

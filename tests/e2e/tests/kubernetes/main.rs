@@ -47,17 +47,13 @@ fn a_cluster_is_installed_used_scaled_and_uninstalled() -> Result<()> {
     Machine::expect_nothing_new(&before)
 }
 
-/// Into every node that is there, through a session in it: nothing else brings an image where no registry can be reached.
-pub(crate) fn load_the_image_of_the_pods(pool: &Pool) -> Result<()> {
+/// Into every node that is there and every later one: nothing else brings an image where no registry can be reached.
+fn load_the_image_of_the_pods(pool: &Pool) -> Result<()> {
     let program = pool.stripped("e2e-peer")?;
     let archive = pool.scratch().join("e2e-peer.tar");
     peer_image::write(&program, &archive)?;
-    for task in
-        pool.tasks(CLUSTER, false)?.iter().filter(|task| task.name.starts_with("node-") && task.name.ends_with("-node"))
-    {
-        let import = ["task", "exec", &task.id, "--", "ctr", "--namespace", "k8s.io", "images", "import", "-"];
-        pool.mezzo(&import).input(&archive)?.within(SOON).run()?;
-    }
+    let archive = archive.to_string_lossy();
+    pool.mezzo(&["kubernetes", "load", CLUSTER, &archive]).within(SOON).run()?;
     Ok(())
 }
 

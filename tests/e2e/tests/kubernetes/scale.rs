@@ -23,8 +23,7 @@ pub(crate) fn touches_nothing_else(pool: &Pool, kubectl: &Kubectl) -> Result<()>
     let with_three = ids()?;
     ensure!(with_two.is_subset(&with_three), "scaling up replaced a task: {with_two:?} became {with_three:?}");
 
-    crate::load_the_image_of_the_pods(pool)?;
-    // New pods go to the new node, so that whichever node leaves has some of the six.
+    // New pods go to the new node, which has taken their image before it was Ready; so that whichever node leaves has some of the six.
     kubectl.run(&["rollout", "restart", "deployment/web"])?;
     kubectl.run(&["rollout", "status", "deployment/web", "--timeout=150s"])?;
     pool.mezzo(&["kubernetes", "scale", CLUSTER, "--node-count", "2"])
