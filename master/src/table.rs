@@ -60,7 +60,7 @@ pub(crate) async fn publish(
 }
 
 /// What agents are to know.
-fn table(view: &View, pool: &Pool, started: Timestamp, now: Timestamp) -> Table {
+pub(crate) fn table(view: &View, pool: &Pool, started: Timestamp, now: Timestamp) -> Table {
     let known = view.agents.values().filter(|agent| agent.state != AgentStateView::Gone);
     let mut routable: std::collections::BTreeSet<_> = known.map(|agent| format!("{}/32", agent.address)).collect();
     routable.insert(pool.pod_range.clone());
