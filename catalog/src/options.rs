@@ -172,8 +172,17 @@ fn unknown_keys(schema: &Value, value: &Value, path: &str, errors: &mut Vec<Opti
     }
 }
 
+/// `"immutable": true` is fixed from the installation on, `"immutable": {"once": value}` from when it has that value.
+fn is_immutable(schema: &Value, old: Option<&Value>) -> bool {
+    match schema.get("immutable") {
+        Some(Value::Bool(is_immutable)) => *is_immutable,
+        Some(rule) => rule.get("once").is_some_and(|value| Some(value) == old),
+        None => false,
+    }
+}
+
 fn walk_immutable(schema: &Value, old: Option<&Value>, new: Option<&Value>, path: &str, errors: &mut Vec<OptionError>) {
-    if schema.get("immutable") == Some(&Value::Bool(true)) && old != new {
+    if is_immutable(schema, old) && old != new {
         let was = old.map_or_else(|| "not set".to_owned(), |old| shorten(&old.to_string()));
         errors.push(OptionError {
             path: path.to_owned(),
@@ -334,6 +343,15 @@ mod tests {
                 "disk.gib = 2: cannot change after the installation, it stays 1.5; install under another name to choose anew"
             ]
         );
+    }
+
+    #[test]
+    fn an_option_may_change_until_it_has_the_value_that_stays() {
+        let schema =
+            json!({"properties": {"safe": {"type": "boolean", "default": false, "immutable": {"once": true}}}});
+        let (off, on) = (json!({"safe": false}), json!({"safe": true}));
+        assert_eq!(immutable_changes(&schema, &off, &on), []);
+        assert_eq!(immutable_changes(&schema, &on, &off).len(), 1);
     }
 
     #[test]

@@ -2,15 +2,26 @@
 //! whose probes ask the components themselves.
 mod act;
 mod api;
+mod backup;
+mod certificates;
+mod etcd;
+mod images;
 mod keeper;
+mod lost;
+mod members;
+mod moved;
 mod probe;
 mod render;
+mod restore;
 mod routes;
 mod secrets;
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use framework_sdk::spec::ServiceSpec;
+use daemon::client::HttpClient;
+use daemon::identity::Identity;
+use framework_sdk::spec::{InstanceName, ServiceSpec};
 use framework_sdk::view::{Placement, ServiceView};
 use framework_sdk::{ActionRequest, Config, Framework, Handle, PodInstance, ProbeRequest, Progress, RenderedPod, Sdk};
 use kubernetes_core::Options;
@@ -18,10 +29,13 @@ use kubernetes_core::drain::DrainFlags;
 use kubernetes_core::scale::NodeSet;
 use model::{Refusal, RoleName};
 use serde::{Deserialize, Serialize};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell, RwLock};
 
+use crate::topology::{APISERVER, ETCD, NODE, VIP};
 use secrets::Secrets;
 
+/// Name under which masters are verified.
+const MASTER_NAME: &str = "master.mezzo";
 /// State entry with [`Nodes`].
 const NODES: &str = "nodes";
 
@@ -39,11 +53,26 @@ pub async fn run() -> Result<(), Box<dyn std::error::Error>> {
         role: sdk.role().clone(),
         handle: sdk.handle(),
         options,
-        secrets: OnceCell::new(),
+        pool: HttpClient::new(&config.master, MASTER_NAME, &Identity::load(&config.identity_dir)?)?,
+        secrets: RwLock::new(None),
+        vip: OnceCell::new(),
+        membership: Mutex::default(),
+        api: api::Known::default(),
+        images: Arc::default(),
+        backing_up: Mutex::default(),
+        certificates: certificates::Work::default(),
     });
     let keeper = tokio::spawn(keeper::run(shared.clone()));
+    let members = tokio::spawn(members::run(shared.clone()));
+    let images = tokio::spawn(images::run(shared.clone()));
+    let backups = tokio::spawn(backup::run(shared.clone()));
+    let certificates = tokio::spawn(certificates::run(shared.clone()));
     let result = sdk.run(Cluster { shared }, daemon::shutdown::signal()).await;
     keeper.abort();
+    members.abort();
+    images.abort();
+    backups.abort();
+    certificates.abort();
     Ok(result?)
 }
 
@@ -62,7 +91,21 @@ struct Shared {
     role: RoleName,
     handle: Handle,
     options: Options,
-    secrets: OnceCell<Secrets>,
+    /// The master's HTTP side: the pool's store.
+    pool: HttpClient,
+    /// How far nodes are with the images they are to have.
+    images: Arc<images::Progress>,
+    /// What is done about certificates.
+    certificates: certificates::Work,
+    /// One backup at a time goes to the master.
+    backing_up: Mutex<()>,
+    /// `None` until they are read or made.
+    secrets: RwLock<Option<Arc<Secrets>>>,
+    vip: OnceCell<Ipv4Addr>,
+    /// Held while etcd's membership is looked at and changed: one change at a time.
+    membership: Mutex<()>,
+    /// The kube-apiserver that answered last.
+    api: api::Known,
 }
 
 /// How many nodes there are to be, as decided last.
@@ -81,9 +124,30 @@ struct Nodes {
 }
 
 impl Shared {
-    async fn secrets(&self) -> Result<&Secrets, Refusal> {
-        let days = self.options.certificate_days;
-        self.secrets.get_or_try_init(|| Secrets::load_or_make(self.handle.state(), days)).await
+    async fn secrets(&self) -> Result<Arc<Secrets>, Refusal> {
+        if let Some(secrets) = &*self.secrets.read().await {
+            return Ok(secrets.clone());
+        }
+        let mut known = self.secrets.write().await;
+        if let Some(secrets) = &*known {
+            return Ok(secrets.clone());
+        }
+        if self.handle.published().borrow().framework_id.is_none() {
+            // What is stored is known only when the master was reached.
+            return Err(Refusal::new("K8S0007", "the master was not reached yet", "it is tried again"));
+        }
+        if let Some(refusal) = restore::waiting(self) {
+            return Err(refusal);
+        }
+        let seconds = self.options.certificate_seconds();
+        let secrets = Arc::new(Secrets::load_or_make(self.handle.state(), seconds).await?);
+        *known = Some(secrets.clone());
+        Ok(secrets)
+    }
+
+    /// The address at which everything in the pool finds the API.
+    async fn vip(&self) -> Result<Ipv4Addr, Refusal> {
+        self.vip.get_or_try_init(|| self.handle.vip(VIP)).await.copied()
     }
 
     fn nodes(&self) -> Nodes {
@@ -119,12 +183,25 @@ impl Shared {
 }
 
 impl Framework for Cluster {
-    async fn target(&self, _current: Option<&ServiceSpec>) -> Result<ServiceSpec, Refusal> {
+    async fn target(&self, current: Option<&ServiceSpec>) -> Result<ServiceSpec, Refusal> {
+        let members = current.and_then(|current| current.pod(ETCD)).map_or(0, |pod| pod.count);
+        if members > self.shared.options.control_plane_count() {
+            let next = "set high_availability to true again; or back up, and restore under another name";
+            let words = format!("the control plane has {members} of everything and stays so");
+            return Err(Refusal::new("K8S0014", words, next).at("high_availability"));
+        }
         // Everything rendered later needs them; a cluster without keys must not begin.
         self.shared.secrets().await?;
         let nodes = self.shared.nodes();
         self.shared.store_nodes(&nodes).await?;
-        Ok(self.shared.service(&nodes.set))
+        let target = self.shared.service(&nodes.set);
+        if current.is_some_and(|current| *current != target)
+            && let Err(refusal) = backup::snapshot_before(&self.shared, &self.shared.handle.view(), "update").await
+        {
+            // An update may be what heals a cluster whose etcd answers nobody.
+            tracing::warn!(code = refusal.code, why = refusal.message, "no backup before the update");
+        }
+        Ok(target)
     }
 
     async fn render(
@@ -134,8 +211,32 @@ impl Framework for Cluster {
         view: &ServiceView,
     ) -> Result<RenderedPod, Refusal> {
         let secrets = self.shared.secrets().await?;
-        render::Context { cluster: &self.shared.name, options: &self.shared.options, secrets, view }
-            .render(instance, placement)
+        let vip = self.shared.vip().await?;
+        let member = match instance.name.pod.as_str() {
+            ETCD => Some(members::join(&self.shared, instance, placement).await?),
+            APISERVER => {
+                members::remember_servers(&self.shared, &instance.name, &members::servers(view)).await?;
+                None
+            }
+            NODE => {
+                moved::make_room(&self.shared, &instance.name.to_string(), placement, view).await?;
+                None
+            }
+            _ => None,
+        };
+        let mut pod = render::Context {
+            cluster: &self.shared.name,
+            options: &self.shared.options,
+            secrets: &secrets,
+            view,
+            vip,
+            member: member.as_ref(),
+        }
+        .render(instance, placement)?;
+        images::require(&self.shared, &mut pod);
+        restore::prepare(&self.shared, instance, &mut pod);
+        certificates::note(&self.shared, instance, &pod).await?;
+        Ok(pod)
     }
 
     async fn probe(&self, request: &ProbeRequest, view: &ServiceView) -> Progress {
@@ -144,6 +245,10 @@ impl Framework for Cluster {
 
     async fn act(&self, request: &ActionRequest, view: &ServiceView) -> Progress {
         act::act(&self.shared, request, view).await
+    }
+
+    async fn may_restart(&self, instance: &InstanceName, replace: bool, view: &ServiceView) -> Result<(), Refusal> {
+        if instance.pod == ETCD { members::may_restart(&self.shared, instance, replace, view).await } else { Ok(()) }
     }
 
     fn routes(&self) -> axum::Router {

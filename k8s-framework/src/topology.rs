@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use framework_sdk::spec::{
-    DEPLOY, DecommissionSpec, DiscoverySpec, Goal, PhaseSpec, PhaseWork, PlacementRule, PlanSpec, PodSpec, PortKind,
-    PortSpec, Propagation, RestartPolicy, Root, ServiceSpec, Strategy, TaskSpec, VolumeSource, VolumeSpec,
+    CheckKind, CheckSpec, DEPLOY, DecommissionSpec, DiscoverySpec, Goal, PhaseSpec, PhaseWork, PlacementRule, PlanSpec,
+    PodSpec, PortKind, PortRef, PortSpec, Propagation, RestartPolicy, Root, ServiceSpec, Strategy, TaskSpec, VipSpec,
+    VolumeSource, VolumeSpec,
 };
 use kubernetes_core::Options;
+use kubernetes_core::flags::PKI;
 use kubernetes_core::node::{KUBELET_PORT, PROXY_HEALTH_PORT};
 use kubernetes_core::options::ComponentOptions;
 use kubernetes_core::scale::NodeSet;
@@ -37,6 +39,8 @@ pub const PEER: &str = "peer";
 pub const HTTPS: &str = "https";
 /// The DNS of a node.
 pub const DNS_PORT: &str = "dns";
+/// Where a node takes image archives.
+pub const IMAGES_PORT: &str = "images";
 
 /// Actions.
 pub const ACT_DNS: &str = "cluster-dns";
@@ -45,17 +49,24 @@ pub const ACT_DRAIN: &str = "drain";
 /// After it.
 pub const ACT_DELETE_NODE: &str = "delete-node";
 
-/// Persistent disk of an API server, for its audit log.
-const APISERVER_LOG_MIB: u32 = 64;
+/// The virtual address at which everything in the pool finds the API, whichever kube-apiserver answers.
+pub const VIP: &str = "api";
+/// Its port.
+pub const VIP_PORT: u16 = 6443;
+
+/// Between two looks of the agent at a kube-apiserver: so long may connections go to one that does not answer.
+const CHECK_INTERVAL: Span = Span::millis(500);
+/// For one look.
+const CHECK_TIMEOUT: Span = Span::seconds(2);
 
 /// The service of a cluster.
 pub fn service(name: &str, role: &RoleName, options: &Options, nodes: &NodeSet) -> ServiceSpec {
     let count = options.control_plane_count();
     let pods = vec![
         etcd(options, count),
-        control_plane(APISERVER, options, count, &options.kube_apiserver, Some("api")),
-        control_plane(CONTROLLER_MANAGER, options, count, &options.kube_controller_manager, None),
-        control_plane(SCHEDULER, options, count, &options.kube_scheduler, None),
+        apiserver(options, count),
+        control_plane(CONTROLLER_MANAGER, options, count, &options.kube_controller_manager),
+        control_plane(SCHEDULER, options, count, &options.kube_scheduler),
         add_ons(options),
         node(options, nodes),
     ];
@@ -125,28 +136,43 @@ fn etcd(options: &Options, count: u32) -> PodSpec {
     pod(ETCD, count, vec![task])
 }
 
-fn control_plane(
-    name: &str,
-    options: &Options,
-    count: u32,
-    resources: &ComponentOptions,
-    discovery: Option<&str>,
-) -> PodSpec {
+fn control_plane(name: &str, options: &Options, count: u32, resources: &ComponentOptions) -> PodSpec {
     let mut task = task(name, &options.images.control_plane, resources);
     task.ports = vec![any_port(HTTPS)];
     task.kill_grace = Some(Span::seconds(20));
-    task.discovery =
-        discovery.map(|name| DiscoverySpec { name: name.to_owned(), external: vec![HTTPS.to_owned()], vip: None });
-    if name == APISERVER {
-        // Everything else in the cluster knows the API by its address: what it keeps on its agent binds it there.
-        task.volumes = vec![VolumeSpec {
-            container_path: "/var/log/kubernetes".to_owned(),
-            source: VolumeSource::Persistent { name: "log".to_owned(), size_mib: APISERVER_LOG_MIB },
-            propagation: Propagation::Private,
-            read_only: false,
-        }];
+    let mut pod = pod(name, count, vec![task]);
+    // Nothing of it is on its agent: others may stand in for it anywhere.
+    pod.replace_unreachable_after = options.replace_after();
+    pod
+}
+
+fn apiserver(options: &Options, count: u32) -> PodSpec {
+    let mut pod = control_plane(APISERVER, options, count, &options.kube_apiserver);
+    for task in &mut pod.tasks {
+        // The `kubernetes` service has one port for all of them.
+        task.ports = vec![PortSpec { name: HTTPS.to_owned(), kind: PortKind::Shared }];
+        task.discovery = Some(DiscoverySpec {
+            name: "api".to_owned(),
+            external: vec![HTTPS.to_owned()],
+            vip: Some(VipSpec { name: VIP.to_owned(), port: VIP_PORT }),
+        });
+        task.readiness = Some(CheckSpec {
+            interval: CHECK_INTERVAL,
+            timeout: CHECK_TIMEOUT,
+            consecutive_failures: 2,
+            grace: Span(0),
+            ..CheckSpec::new(CheckKind::Http {
+                scheme: "https".to_owned(),
+                host: String::new(),
+                port: PortRef::Name(HTTPS.to_owned()),
+                path: "/readyz".to_owned(),
+                ca_file: format!("{PKI}/ca.crt"),
+                cert_file: format!("{PKI}/apiserver-kubelet-client.crt"),
+                key_file: format!("{PKI}/apiserver-kubelet-client.key"),
+            })
+        });
     }
-    pod(name, count, vec![task])
+    pod
 }
 
 fn add_ons(options: &Options) -> PodSpec {
@@ -187,6 +213,7 @@ fn node(options: &Options, nodes: &NodeSet) -> PodSpec {
     init.ports = vec![
         PortSpec { name: "kubelet".to_owned(), kind: PortKind::Fixed(KUBELET_PORT) },
         PortSpec { name: "node-ports".to_owned(), kind: PortKind::Range(30000, 32767) },
+        any_port(IMAGES_PORT),
     ];
     // Pods mount in these two, and overlayfs cannot lie on the container's own overlay.
     init.volumes = vec![
@@ -235,6 +262,21 @@ mod tests {
         spec.validate().expect("a valid service");
         let phases: Vec<String> = spec.deploy_plan().phases.into_iter().map(|phase| phase.name).collect();
         assert_eq!(phases, [ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER, ADD_ONS, NODE, "cluster-dns"]);
+    }
+
+    #[test]
+    fn high_availability_is_three_of_everything_on_agents_of_their_own_and_rolls_nothing() {
+        let role = RoleName::new("demo").expect("a role");
+        let options = Options { high_availability: true, ..Options::default() };
+        let nodes = NodeSet { count: 2, without: BTreeSet::new() };
+        let three = service("demo", &role, &options, &nodes);
+        three.validate().expect("a valid service");
+        let one = demo(2);
+        for name in [ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER] {
+            let pod = three.pod(name).expect("present");
+            assert_eq!((pod.count, pod.placement.as_slice()), (3, [PlacementRule::UniquePerAgent].as_slice()));
+            assert!(one.pod(name).expect("present").runs_as(pod), "{name}");
+        }
     }
 
     #[test]

@@ -275,11 +275,15 @@ fn options(path: &str, schema: &Value, rows: &mut Rows) {
             options(&path, schema, rows);
             continue;
         }
-        let fixed = if schema.get("immutable") == Some(&Value::Bool(true)) { "fixed once installed" } else { "" };
+        let fixed = match schema.get("immutable") {
+            Some(Value::Bool(true)) => "fixed once installed".to_owned(),
+            Some(rule) => rule.get("once").map(|value| format!("fixed once {value}")).unwrap_or_default(),
+            None => String::new(),
+        };
         rows.push([
             path,
             schema.get("default").map(ToString::to_string).unwrap_or_default(),
-            fixed.to_owned(),
+            fixed,
             schema.get("description").and_then(Value::as_str).unwrap_or_default().to_owned(),
         ]);
     }

@@ -104,6 +104,8 @@ const TABLE: &[Row] = &[
     always(Apiserver, "service-account-signing-key-file", "/etc/kubernetes/pki/sa.key"),
     always(Apiserver, "service-account-issuer", "https://kubernetes.default.svc.{domain}"),
     always(Apiserver, "service-cluster-ip-range", "{service_cidr}"),
+    // Each says in etcd that it is there, so that the `kubernetes` service has the addresses of those that are.
+    always(Apiserver, "endpoint-reconciler-type", "lease"),
     always(Apiserver, "authorization-mode", "Node,RBAC"),
     always(Apiserver, "anonymous-auth", "false"),
     always(Apiserver, "enable-admission-plugins", "NodeRestriction"),
@@ -135,8 +137,8 @@ const TABLE: &[Row] = &[
     always(ControllerManager, "tls-cert-file", "/etc/kubernetes/pki/controller-manager.crt"),
     always(ControllerManager, "tls-private-key-file", "/etc/kubernetes/pki/controller-manager.key"),
     always(ControllerManager, "root-ca-file", "/etc/kubernetes/pki/ca.crt"),
-    always(ControllerManager, "cluster-signing-cert-file", "/etc/kubernetes/pki/ca.crt"),
-    always(ControllerManager, "cluster-signing-key-file", "/etc/kubernetes/pki/ca.key"),
+    always(ControllerManager, "cluster-signing-cert-file", "/etc/kubernetes/pki/signer.crt"),
+    always(ControllerManager, "cluster-signing-key-file", "/etc/kubernetes/pki/signer.key"),
     always(ControllerManager, "service-account-private-key-file", "/etc/kubernetes/pki/sa.key"),
     always(ControllerManager, "use-service-account-credentials", "true"),
     // A node's pod network is its agent's leased subnet, set by the scheduler of this framework.

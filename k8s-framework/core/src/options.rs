@@ -1,7 +1,7 @@
 //! The options of a cluster: read once from JSON, checked once, with the path of whatever is wrong.
 use std::collections::BTreeMap;
 
-use model::{Milli, Refusal};
+use model::{Milli, Refusal, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::cidr::Network;
@@ -40,8 +40,15 @@ pub struct Options {
     pub cluster_domain: String,
     /// Image references.
     pub images: Images,
+    /// Seconds after which control plane instances on an agent that stays away are given up and launched elsewhere.
+    /// 0: never. A member of etcd only if the others have a quorum without it.
+    pub replace_after_seconds: u32,
     /// Days for which component certificates are valid.
-    pub certificate_days: u32,
+    pub certificate_days: Amount,
+    /// Backups that the master keeps.
+    pub backup: BackupOptions,
+    /// Id of the backup the cluster is made from; empty: it begins empty.
+    pub restore_from: String,
     /// What the scheduler itself takes; of use to the package's template alone.
     pub scheduler: ComponentOptions,
 }
@@ -96,6 +103,16 @@ pub struct EtcdOptions {
     pub mem: Amount,
     /// MiB of its persistent volume.
     pub disk: Amount,
+}
+
+/// Backups that the master keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackupOptions {
+    /// Minutes between two; 0: none is made but before changes.
+    pub interval: u32,
+    /// How many of them stay, and how many of those made before changes.
+    pub retention: u32,
 }
 
 /// Where the images are.
@@ -175,7 +192,10 @@ impl Default for Options {
             pod_range: Network::of([10, 100, 0, 0].into(), 14).expect("14 is a prefix"),
             cluster_domain: "cluster.local".to_owned(),
             images: Images::default(),
-            certificate_days: 365,
+            replace_after_seconds: 60,
+            certificate_days: Amount::units(365),
+            backup: BackupOptions::default(),
+            restore_from: String::new(),
             scheduler: ComponentOptions::new(200, 256, 64),
         }
     }
@@ -209,6 +229,11 @@ impl Default for ComponentOptions {
 impl Default for EtcdOptions {
     fn default() -> Self {
         Self { cpus: Amount::milli(200), mem: Amount::units(256), disk: Amount::units(1024) }
+    }
+}
+impl Default for BackupOptions {
+    fn default() -> Self {
+        Self { interval: 24 * 60, retention: 7 }
     }
 }
 impl Default for Images {
@@ -247,13 +272,6 @@ impl Options {
                 "kubernetes_version",
                 format!("Kubernetes {} is not known", self.kubernetes_version),
                 &flags::VERSIONS.join(", "),
-            ));
-        }
-        if self.high_availability {
-            return Err(invalid(
-                "high_availability",
-                "a control plane of three is not supported by this version of the package".to_owned(),
-                "false",
             ));
         }
         if self.node_count > limits::NODES_MAX {
@@ -295,8 +313,16 @@ impl Options {
                 "labels of a-z, 0-9 and '-' joined by '.'",
             ));
         }
-        if !(1..=3650).contains(&self.certificate_days) {
-            return Err(invalid("certificate_days", format!("{} days", self.certificate_days), "1 to 3650"));
+        if !matches!(self.replace_after_seconds, 0 | 10..=86_400) {
+            let message = format!("{} seconds", self.replace_after_seconds);
+            return Err(invalid("replace_after_seconds", message, "0 (never), or 10 to 86400"));
+        }
+        if !(Amount::milli(5)..=Amount::units(3650)).contains(&self.certificate_days) {
+            let message = format!("{} days", self.certificate_days.0);
+            return Err(invalid("certificate_days", message, "0.005 to 3650"));
+        }
+        if !(1..=limits::BACKUPS_MAX).contains(&self.backup.retention) {
+            return Err(invalid("backup.retention", format!("{} backups", self.backup.retention), "1 to 50"));
         }
         Ok(())
     }
@@ -304,6 +330,15 @@ impl Options {
     /// How many of each control plane component there are.
     pub fn control_plane_count(&self) -> u32 {
         if self.high_availability { 3 } else { 1 }
+    }
+    /// How long an agent may stay away before its control plane instances are given up.
+    pub fn replace_after(&self) -> Option<Span> {
+        (self.replace_after_seconds > 0).then(|| Span::seconds(self.replace_after_seconds.into()))
+    }
+    /// Seconds for which component certificates are valid.
+    pub fn certificate_seconds(&self) -> u64 {
+        // Thousandths of a day.
+        u64::try_from(self.certificate_days.0.0).unwrap_or_default() * 864 / 10
     }
     /// The address of the `kubernetes` service.
     pub fn kubernetes_service_address(&self) -> std::net::Ipv4Addr {
@@ -353,7 +388,7 @@ mod tests {
             (r#"{"service_cidr":"10.0.0.0/8"}"#, "service_cidr"),
             (r#"{"cluster_domain":"Über"}"#, "cluster_domain"),
             (r#"{"node_count":5000}"#, "node_count"),
-            (r#"{"high_availability":true}"#, "high_availability"),
+            (r#"{"replace_after_seconds":5}"#, "replace_after_seconds"),
             (r#"{"nodes":1}"#, ""),
             (r#"{"node":{"cpus":-1}}"#, ""),
             (r#"{"node":{"cpus":0.0001}}"#, ""),

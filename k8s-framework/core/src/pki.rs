@@ -122,8 +122,8 @@ pub fn api_server_name(cluster: &str) -> String {
     format!("api.{cluster}.mezzo")
 }
 
-/// The certificate of a kube-apiserver at its address.
-pub fn apiserver(stem: &str, cluster: &str, options: &Options, address: Ipv4Addr) -> Leaf {
+/// The certificate of a kube-apiserver at its address, behind the cluster's virtual one.
+pub fn apiserver(stem: &str, cluster: &str, options: &Options, address: Ipv4Addr, vip: Ipv4Addr) -> Leaf {
     let domain = &options.cluster_domain;
     Leaf {
         stem: stem.to_owned(),
@@ -138,7 +138,7 @@ pub fn apiserver(stem: &str, cluster: &str, options: &Options, address: Ipv4Addr
             format!("kubernetes.default.svc.{domain}"),
             "localhost".to_owned(),
         ],
-        addresses: vec![options.kubernetes_service_address(), address, Ipv4Addr::LOCALHOST],
+        addresses: vec![options.kubernetes_service_address(), address, vip, Ipv4Addr::LOCALHOST],
         usage: Usage::Server,
     }
 }
@@ -190,12 +190,13 @@ mod tests {
 
     #[test]
     fn an_apiserver_is_verified_by_gateway_name_service_name_and_address() {
-        let leaf = apiserver("apiserver", "demo", &Options::default(), Ipv4Addr::new(192, 0, 2, 7));
+        let (own, vip) = (Ipv4Addr::new(192, 0, 2, 7), Ipv4Addr::new(198, 18, 0, 1));
+        let leaf = apiserver("apiserver", "demo", &Options::default(), own, vip);
         assert_eq!(leaf.dns_names[0], "api.demo.mezzo");
         assert!(leaf.dns_names.contains(&"kubernetes.default.svc.cluster.local".to_owned()));
         assert_eq!(
             leaf.addresses,
-            ["10.96.0.1", "192.0.2.7", "127.0.0.1"].map(|a| a.parse::<Ipv4Addr>().expect("address"))
+            ["10.96.0.1", "192.0.2.7", "198.18.0.1", "127.0.0.1"].map(|a| a.parse::<Ipv4Addr>().expect("address"))
         );
         assert_eq!(leaf.usage, Usage::Server);
     }

@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use super::probe::not_ready;
 use super::render::pod_subnet;
-use super::{Shared, api};
+use super::{Shared, api, lost};
 use crate::add_ons;
 use crate::topology::{APISERVER, DNS_PORT, NODE};
 use daemon::error::chain;
@@ -23,12 +23,12 @@ const PERIOD_AFTER_FAILURE: Duration = Duration::from_secs(3);
 
 /// Keeps both as long as the scheduler runs.
 pub(super) async fn run(shared: Arc<Shared>) {
-    let mut client: Option<(String, kube::Client)> = None;
     let mut was_failing = false;
+    let mut watch = lost::Watch::default();
     loop {
         let view = shared.handle.view();
         let is_up = view.of_pod(APISERVER).any(|instance| instance.is_ready);
-        let result = if is_up { once(&shared, &view, &mut client).await } else { Ok(()) };
+        let result = if is_up { once(&shared, &view, &mut watch).await } else { Ok(()) };
         let period = match &result {
             Ok(()) => PERIOD,
             Err(_) => PERIOD_AFTER_FAILURE,
@@ -43,13 +43,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn once(shared: &Shared, view: &ServiceView, kept: &mut Option<(String, kube::Client)>) -> Result<(), String> {
-    let address = view.endpoints(APISERVER, crate::topology::HTTPS).into_iter().next().unwrap_or_default();
-    if kept.as_ref().is_none_or(|(known, _)| *known != address) {
-        *kept = Some((address, api::cluster(shared, view).await?));
-    }
-    let Some((_, client)) = kept else { return Ok(()) };
-    tokio::time::timeout(Duration::from_secs(10), keep(shared, client, view))
+async fn once(shared: &Shared, view: &ServiceView, watch: &mut lost::Watch) -> Result<(), String> {
+    let client = api::cluster(shared, view).await?;
+    watch.look(shared, &client, view).await?;
+    tokio::time::timeout(Duration::from_secs(10), keep(shared, &client, view))
         .await
         .unwrap_or_else(|_| Err("no answer in 10 s".to_owned()))
 }

@@ -12,7 +12,7 @@ use framework_sdk::{ProbeRequest, Progress};
 use kubernetes_core::node::PROXY_HEALTH_PORT;
 use kubernetes_core::pki::Authority;
 
-use super::{Shared, api, keeper};
+use super::{Shared, api, images, keeper, members, restore};
 use crate::topology::{APISERVER, CLIENT, CONTROLLER_MANAGER, ETCD, HTTPS, NODE, SCHEDULER};
 pub(super) use checks::not_ready;
 
@@ -37,10 +37,14 @@ pub(super) async fn probe(shared: &Shared, request: &ProbeRequest, view: &Servic
 async fn once(shared: &Shared, request: &ProbeRequest, view: &ServiceView) -> Result<(), String> {
     let placement = &request.placement;
     match request.instance.pod.as_str() {
-        ETCD => etcd(shared, placement).await,
+        ETCD => {
+            etcd(shared, &request.instance.to_string(), placement).await?;
+            if request.instance.index == 0 { restore::verify(shared, placement).await } else { Ok(()) }
+        }
         APISERVER => {
             let name = kubernetes_core::pki::api_server_name(&shared.name);
-            checks::healthy(&own(shared, placement, &name).await?, "/readyz", TIMEOUT).await
+            checks::healthy(&own(shared, placement, &name).await?, "/readyz", TIMEOUT).await?;
+            restore::clean(shared, view).await
         }
         component @ (CONTROLLER_MANAGER | SCHEDULER) => {
             // Healthy, and somebody leads: with one instance that is this one.
@@ -59,17 +63,25 @@ async fn own(shared: &Shared, placement: &Placement, name: &str) -> Result<kube:
     api::at(shared, &format!("{}:{port}", placement.address), name).await
 }
 
-async fn etcd(shared: &Shared, placement: &Placement) -> Result<(), String> {
+async fn etcd(shared: &Shared, name: &str, placement: &Placement) -> Result<(), String> {
+    if shared.options.control_plane_count() > 1 {
+        // Whoever waits for a vote need not wait for the keeper's next look, too.
+        if let Ok(step) = members::advance(shared).await {
+            tracing::debug!(name, ?step, "etcd's membership");
+        }
+    }
     let secrets = shared.secrets().await.map_err(|refusal| refusal.message)?;
     let port = placement.port(CLIENT).ok_or("etcd has no client port")?;
     let url = format!("https://{}:{port}", placement.address);
-    let authority = &secrets.authority(Authority::Etcd).certificate;
-    checks::linearizable_read(&url, authority, secrets.client("etcd-probe"), TIMEOUT).await
+    let authority = secrets.trust(Authority::Etcd);
+    checks::linearizable_read(&url, &authority, secrets.client("etcd-probe"), TIMEOUT).await
 }
 
 async fn node(shared: &Shared, name: &str, placement: &Placement, view: &ServiceView) -> Result<(), String> {
     let client = api::cluster(shared, view).await?;
     checks::within(TIMEOUT, keeper::keep(shared, &client, view)).await?;
+    // Its kubelet waits for these.
+    images::missing(shared, name).map_or(Ok(()), Err)?;
     checks::node_ready(&client, name, TIMEOUT).await?;
     let address: Ipv4Addr = placement.address.parse().map_err(|_| "its agent has no IPv4 address")?;
     checks::proxy_in_step(SocketAddr::from((address, PROXY_HEALTH_PORT)), TIMEOUT).await?;

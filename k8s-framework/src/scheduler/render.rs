@@ -10,10 +10,11 @@ use kubernetes_core::pki::{self, Authority};
 use kubernetes_core::{Network, Options};
 use model::Refusal;
 
+use super::members::{self, Launch};
 use super::secrets::Secrets;
 use crate::pki::Pair;
 use crate::topology::{
-    ADD_ONS, APISERVER, CLIENT, CONTROLLER_MANAGER, DNS, DNS_PORT, ETCD, HTTPS, NODE, PEER, PROXY, SCHEDULER,
+    ADD_ONS, APISERVER, CLIENT, CONTROLLER_MANAGER, DNS, DNS_PORT, ETCD, HTTPS, NODE, PEER, PROXY, SCHEDULER, VIP_PORT,
 };
 
 /// Everything rendering depends on beside the place.
@@ -23,6 +24,10 @@ pub(super) struct Context<'a> {
     pub(super) options: &'a Options,
     pub(super) secrets: &'a Secrets,
     pub(super) view: &'a ServiceView,
+    /// Where everything in the pool finds the API.
+    pub(super) vip: Ipv4Addr,
+    /// Of a member of etcd: as which.
+    pub(super) member: Option<&'a Launch>,
 }
 
 impl Context<'_> {
@@ -56,15 +61,15 @@ impl Context<'_> {
 
     fn etcd(&self, name: &str, placement: &Placement, address: Ipv4Addr) -> Result<RenderedTask, Refusal> {
         let certificate = self.issue(&pki::etcd_member("etcd-server", name, address))?;
-        let peer = port(placement, PEER)?;
+        let member = self.member.ok_or_else(|| not_yet(format!("{name} is no member of etcd yet")))?;
         let values: Values = [
             ("name", name.to_owned()),
-            ("data_dir", "/var/lib/etcd/member-data".to_owned()),
+            ("data_dir", member.data_dir.clone()),
             ("address", address.to_string()),
             ("client_port", port(placement, CLIENT)?.to_string()),
-            ("peer_port", peer.to_string()),
-            ("initial_cluster", format!("{name}=https://{address}:{peer}")),
-            ("initial_cluster_state", "new".to_owned()),
+            ("peer_port", port(placement, PEER)?.to_string()),
+            ("initial_cluster", member.initial_cluster.clone()),
+            ("initial_cluster_state", member.initial_cluster_state.to_owned()),
             ("cluster", self.cluster.to_owned()),
         ]
         .into_iter()
@@ -76,15 +81,14 @@ impl Context<'_> {
     }
 
     fn apiserver(&self, placement: &Placement, address: Ipv4Addr) -> Result<RenderedTask, Refusal> {
-        let members = self.view.endpoints(ETCD, CLIENT);
+        let members = members::servers(self.view);
         if members.is_empty() {
             return Err(not_yet("no etcd member has a place yet"));
         }
-        let urls: Vec<String> = members.iter().map(|member| format!("https://{member}")).collect();
         let values: Values = [
             ("address", address.to_string()),
             ("port", port(placement, HTTPS)?.to_string()),
-            ("etcd_servers", urls.join(",")),
+            ("etcd_servers", members.join(",")),
             ("domain", self.options.cluster_domain.clone()),
             ("service_cidr", self.options.service_cidr.to_string()),
         ]
@@ -102,7 +106,7 @@ impl Context<'_> {
         for stem in ["apiserver-etcd-client", "apiserver-kubelet-client", "front-proxy-client"] {
             task = with_pair(task, stem, self.secrets.client(stem));
         }
-        let own = self.issue(&pki::apiserver("apiserver", self.cluster, self.options, address))?;
+        let own = self.issue(&pki::apiserver("apiserver", self.cluster, self.options, address, self.vip))?;
         Ok(with_pair(task, "apiserver", &own))
     }
 
@@ -111,7 +115,9 @@ impl Context<'_> {
             self.component(Component::ControllerManager, CONTROLLER_MANAGER, "controller-manager", placement, address)?;
         let ca = self.secrets.authority(Authority::Cluster);
         Ok(task
-            .file(format!("{PKI}/ca.key"), ca.key.as_str())
+            // Who signs is one; who is trusted may be two while authorities change.
+            .file(format!("{PKI}/signer.crt"), ca.certificate.as_str())
+            .file(format!("{PKI}/signer.key"), ca.key.as_str())
             .file(format!("{PKI}/sa.key"), self.secrets.service_account().key.as_str()))
     }
 
@@ -160,7 +166,7 @@ impl Context<'_> {
             service_cidr: options.service_cidr,
             dns_address: options.dns_service_address(),
             cluster_domain: options.cluster_domain.clone(),
-            apiserver: self.apiserver_address()?,
+            apiserver: self.apiserver_address(),
             tls_server_name: pki::api_server_name(self.cluster),
             cluster: self.cluster.to_owned(),
             cpus: options.node.cpus,
@@ -210,26 +216,23 @@ impl Context<'_> {
     /// A document for a client of the cluster that runs in the pool.
     fn kubeconfig(&self, client: &str) -> Result<String, Refusal> {
         let server = Server {
-            address: self.apiserver_address()?,
+            address: self.apiserver_address(),
             tls_server_name: pki::api_server_name(self.cluster),
             cluster: self.cluster.to_owned(),
         };
         Ok(kubeconfig_text(&server, client, self.secrets))
     }
 
-    fn apiserver_address(&self) -> Result<String, Refusal> {
-        self.view
-            .endpoints(APISERVER, HTTPS)
-            .into_iter()
-            .next()
-            .ok_or_else(|| not_yet("no kube-apiserver has a place yet"))
+    /// Whichever kube-apiserver answers: none is known by its place.
+    fn apiserver_address(&self) -> String {
+        format!("{}:{VIP_PORT}", self.vip)
     }
 
-    fn ca(&self, which: Authority) -> &str {
-        &self.secrets.authority(which).certificate
+    fn ca(&self, which: Authority) -> String {
+        self.secrets.trust(which)
     }
     fn issue(&self, leaf: &pki::Leaf) -> Result<Pair, Refusal> {
-        self.secrets.issue(leaf, self.options.certificate_days)
+        self.secrets.issue(leaf, self.options.certificate_seconds())
     }
     fn flags(&self, component: Component, values: &Values) -> Result<Vec<String>, Refusal> {
         flags::render(&self.options.kubernetes_version, component, values).map_err(|error| not_yet(error.to_string()))
@@ -239,12 +242,9 @@ impl Context<'_> {
 /// A kubeconfig that stands alone.
 pub(super) fn kubeconfig_text(server: &Server, client: &str, secrets: &Secrets) -> String {
     let pair = secrets.client(client);
-    let credentials = Credentials {
-        user: client,
-        authority: &secrets.authority(Authority::Cluster).certificate,
-        certificate: &pair.certificate,
-        key: &pair.key,
-    };
+    let authority = secrets.trust(Authority::Cluster);
+    let credentials =
+        Credentials { user: client, authority: &authority, certificate: &pair.certificate, key: &pair.key };
     let document = kubeconfig::inline(server, credentials);
     // JSON is YAML too, should the library ever fail at a document of maps and texts.
     serde_saphyr::to_string(&document).unwrap_or_else(|_| format!("{document:#}\n"))
@@ -307,7 +307,14 @@ mod tests {
         let secrets = Secrets::make(30).expect("made");
         let view =
             ServiceView { instances: [ETCD, APISERVER].map(|pod| (InstanceName::new(pod, 0), placed(pod))).into() };
-        let context = Context { cluster: "demo", options: &options, secrets: &secrets, view: &view };
+        let member = Launch {
+            data_dir: "/var/lib/etcd/member-data".to_owned(),
+            initial_cluster: "etcd-0=https://192.0.2.7:20001".to_owned(),
+            initial_cluster_state: "new",
+        };
+        let vip = [198, 18, 0, 1].into();
+        let context =
+            Context { cluster: "demo", options: &options, secrets: &secrets, view: &view, vip, member: Some(&member) };
         let nodes = NodeSet { count: 1, without: Default::default() };
         let spec = crate::topology::service("demo", &RoleName::new("demo").expect("a role"), &options, &nodes);
         for pod in spec.pods {
@@ -316,6 +323,7 @@ mod tests {
                 name: InstanceName::new(&pod.name, 0),
                 tasks: pod.tasks.iter().map(|task| (task.name.clone(), id(&task.name))).collect(),
                 executor_id: ExecutorId::new("e").expect("an id"),
+                has_new_volumes: true,
                 pod,
             };
             let rendered = context.render(&instance, &placement()).expect("complete");
@@ -334,7 +342,8 @@ mod tests {
         let options = Options::default();
         let secrets = Secrets::make(30).expect("made");
         let view = ServiceView::default();
-        let context = Context { cluster: "demo", options: &options, secrets: &secrets, view: &view };
+        let vip = [198, 18, 0, 1].into();
+        let context = Context { cluster: "demo", options: &options, secrets: &secrets, view: &view, vip, member: None };
         let error = context.apiserver(&placement(), [192, 0, 2, 7].into()).expect_err("nothing is placed");
         assert_eq!(error.message, "no etcd member has a place yet");
     }

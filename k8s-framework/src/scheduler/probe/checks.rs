@@ -16,7 +16,7 @@ use daemon::error::chain;
 /// In every node's image.
 const PROBE_IMAGE: &str = "docker.io/library/busybox:1";
 
-/// A linearizable read through this very member: it needs a quorum that the member belongs to.
+/// A linearizable read through this very member, which has a vote: it needs a quorum that the member belongs to.
 pub(super) async fn linearizable_read(url: &str, authority: &str, pair: &Pair, limit: Duration) -> Result<(), String> {
     let tls = etcd_client::TlsOptions::new()
         .ca_certificate(etcd_client::Certificate::from_pem(authority))
@@ -24,10 +24,14 @@ pub(super) async fn linearizable_read(url: &str, authority: &str, pair: &Pair, l
     let options = etcd_client::ConnectOptions::new().with_tls(tls).with_connect_timeout(limit).with_timeout(limit);
     let read = async {
         let mut client = etcd_client::Client::connect([url], Some(options)).await?;
-        client.get("mezzo/readiness", None).await
+        if client.status().await?.is_learner() {
+            return Ok::<_, etcd_client::Error>(false);
+        }
+        client.get("mezzo/readiness", None).await.map(|_| true)
     };
     match tokio::time::timeout(limit, read).await {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err("it is a learner of etcd: it has no vote before it has all data".to_owned()),
         Ok(Err(error)) => Err(format!("etcd answers no linearizable read: {}", readiness::unreachable(&chain(&error)))),
         Err(_) => Err(format!("etcd answers no linearizable read in {} s: it has no quorum", limit.as_secs_f32())),
     }
