@@ -52,7 +52,8 @@ impl Hosts {
         for pid in agents {
             // The number of a restarted agent differs; what it sees must not.
             let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).context("read an agent's mounts")?;
-            things.extend(mounts.lines().filter_map(|line| Some(format!("mount {}", line.split(' ').nth(4)?))));
+            let places = mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|place| !is_of_others(place));
+            things.extend(places.map(|place| format!("mount {place}")));
         }
         Ok(Self { things })
     }
@@ -71,6 +72,12 @@ impl Hosts {
         })
         .with_context(|| format!("the agents' hosts are not as they were:\n{}", differences.join("\n")))
     }
+}
+
+/// The namespaces of other pools on this machine come and go.
+fn is_of_others(mount: &str) -> bool {
+    let namespace = mount.strip_prefix("/run/netns/");
+    namespace.is_some_and(|name| !name.starts_with(&format!("{}-", pool::NAME)))
 }
 
 /// `eth0@if7` is `eth0`: the rest and the state change with the other end.
@@ -133,6 +140,12 @@ mod tests {
         let text = "tcp 6 86398 ESTABLISHED src=10.85.0.11 dst=10.85.0.1 sport=1 dport=5050 src=10.85.0.1 dst=10.85.0.11\n\
                     udp 17 20 src=10.100.0.7 dst=10.96.0.10 sport=9 dport=53 src=10.85.0.11 dst=10.100.0.7\n";
         assert_eq!(of_pods_and_services(text).lines().count(), 1);
+    }
+
+    #[test]
+    fn only_namespaces_of_other_pools_are_not_told() {
+        let told = ["/run/netns/e2e-agent-1", "/run/netns", "/var/run"].map(is_of_others);
+        assert_eq!((told, is_of_others("/run/netns/mezzo-agent-1")), ([false; 3], true));
     }
 
     #[test]
