@@ -219,7 +219,8 @@ async fn own(shared: &Shared) -> Result<Arc<Secrets>, String> {
     let _changing = shared.certificates.changing.lock().await;
     let secrets = shared.secrets().await.map_err(words)?;
     let (now, not_before) = (super::now_seconds(), asked(shared).not_before);
-    let is_old = move |pair: &Pair| leaf_of("", pair).is_none_or(|leaf| now >= leaf.due() || leaf.issued < not_before);
+    let is_old =
+        move |pair: &Pair| leaf_of("", pair).is_none_or(|leaf| now >= leaf.stale() || leaf.issued < not_before);
     if !secrets.clients().any(|(_, pair)| is_old(pair)) {
         return Ok(secrets);
     }
