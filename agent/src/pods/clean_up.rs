@@ -78,7 +78,8 @@ fn bundles_of(dir: &Path) -> Option<Vec<PathBuf>> {
 }
 
 async fn run(context: &Context, pod_id: &PodId, dir: &Path, bundles: &[PathBuf]) -> Result<(), CleanUpError> {
-    for bundle in bundles.iter().cloned() {
+    for bundle in bundles {
+        let bundle = bundle.clone();
         tokio::task::spawn_blocking(move || mount(&bundle)).await.expect("mounting does not panic")?;
     }
     let failed = |source| CleanUpError::Run { program: context.program.clone(), source };
