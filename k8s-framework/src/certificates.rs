@@ -41,6 +41,7 @@ pub(crate) fn authority_id(pem: &str) -> Option<String> {
 fn seen(name: &str, certificate: &X509Certificate<'_>) -> Seen {
     let (mut own, mut issuer, mut is_authority) = (String::new(), String::new(), false);
     for extension in certificate.extensions() {
+        #[allow(clippy::wildcard_enum_match_arm)] // not our enum: others say nothing of who signed whom
         match extension.parsed_extension() {
             ParsedExtension::SubjectKeyIdentifier(id) => own = hex::encode(id.0),
             ParsedExtension::AuthorityKeyIdentifier(id) => {

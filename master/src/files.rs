@@ -78,12 +78,14 @@ impl Files {
             let length = file.metadata().await?.len();
             Ok::<_, io::Error>((file, length))
         };
-        opened.await.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => refusal::not_found(
-                format!("'{framework}' keeps no file '{name}'"),
-                format!("see what it keeps with GET /files/{framework}"),
-            ),
-            _ => refusal::failed("open the file", &error),
+        opened.await.map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                return refusal::not_found(
+                    format!("'{framework}' keeps no file '{name}'"),
+                    format!("see what it keeps with GET /files/{framework}"),
+                );
+            }
+            refusal::failed("open the file", &error)
         })
     }
 

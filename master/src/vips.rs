@@ -136,10 +136,8 @@ mod tests {
         }))
     }
     fn task(agent: u8, state: TaskState, ready: Option<bool>, kill_asked: bool) -> Delta {
-        let (task_id, agent_id) = (
-            TaskId::new(format!("api-{agent}")).expect("valid"),
-            AgentId::new(format!("m-S{agent}")).expect("valid"),
-        );
+        let (task_id, agent_id) =
+            (TaskId::new(format!("api-{agent}")).expect("valid"), AgentId::new(format!("m-S{agent}")).expect("valid"));
         let port = DiscoveryPort {
             number: 20_000 + u16::from(agent),
             name: "https".to_owned(),

@@ -158,9 +158,8 @@ impl Kernel {
             return Ok(());
         }
         let name = SocketAddr::from_abstract_name(script::TABLE).map_err(KernelError::Claim)?;
-        let socket = UnixDatagram::bind_addr(&name).map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => KernelError::Taken,
-            _ => KernelError::Claim(error),
+        let socket = UnixDatagram::bind_addr(&name).map_err(|error| {
+            if error.kind() == io::ErrorKind::AddrInUse { KernelError::Taken } else { KernelError::Claim(error) }
         })?;
         self.claim = Some(socket);
         Ok(())
@@ -208,8 +207,5 @@ fn nft(script: &str) -> Result<(), KernelError> {
 }
 
 fn start(error: io::Error) -> KernelError {
-    match error.kind() {
-        io::ErrorKind::NotFound => KernelError::NoNft(error),
-        _ => KernelError::Run(error),
-    }
+    if error.kind() == io::ErrorKind::NotFound { KernelError::NoNft(error) } else { KernelError::Run(error) }
 }

@@ -60,9 +60,11 @@ impl ImportError {
     }
     fn disk(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
-            _ => Self::Disk { operation, path, source },
+        move |source| {
+            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+                return Self::Full;
+            }
+            Self::Disk { operation, path, source }
         }
     }
 }

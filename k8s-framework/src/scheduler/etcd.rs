@@ -90,11 +90,16 @@ pub(super) async fn count(client: &mut Client, revision: Option<i64>) -> Result<
     }
 }
 
-/// An answer in time, or why not.
-pub(super) async fn within<T>(what: impl Future<Output = Result<T, etcd_client::Error>>) -> Result<T, String> {
-    match tokio::time::timeout(ANSWER_TIME, what).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(kubernetes_core::readiness::unreachable(&chain(&error))),
-        Err(_) => Err(format!("no answer in {} s", ANSWER_TIME.as_secs())),
+/// An answer in time, or why not. The client's futures are large, so they are put in a box: whoever waits is small.
+pub(super) fn within<'a, T: 'a>(
+    what: impl Future<Output = Result<T, etcd_client::Error>> + Send + 'a,
+) -> impl Future<Output = Result<T, String>> + Send + 'a {
+    let what = Box::pin(what);
+    async move {
+        match tokio::time::timeout(ANSWER_TIME, what).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(kubernetes_core::readiness::unreachable(&chain(&error))),
+            Err(_) => Err(format!("no answer in {} s", ANSWER_TIME.as_secs())),
+        }
     }
 }

@@ -380,9 +380,9 @@ async fn send(shared: &Shared, client: &HttpClient, node: &str, archive: &Archiv
     let limit = TRANSFER_TIME + Duration::from_secs(length / TRANSFER_BYTES_PER_SECOND);
     let answered = tokio::time::timeout(limit, client.send(request, ANSWER_BYTES_MAX)).await;
     let answered = answered.map_err(|_| passes(format!("not taken in {} s", limit.as_secs())))?;
-    let answer = answered.map_err(|error| match error {
-        daemon::client::HttpError::Status { text, .. } => passes(text),
-        error => passes(chain(&error)),
+    let answer = answered.map_err(|error| {
+        let words = chain(&error);
+        passes(if let daemon::client::HttpError::Status { text, .. } = error { text } else { words })
     })?;
     let mark: Mark = serde_json::from_slice(&answer).map_err(|error| passes(error.to_string()))?;
     mark.refused.map_or(Ok(()), |why| Err((why, true)))

@@ -151,7 +151,7 @@ mod tests {
         assert_eq!((first.by_name["https"], first.by_name["metrics"]), (20005, 20000));
 
         let neighbour = Neighbour { instance: InstanceName::new("api", 0), placement: at(&[("https", 20007)]) };
-        let second = choose(&need, &free(20000, 20009), None, &[neighbour.clone()]).expect("it is free");
+        let second = choose(&need, &free(20000, 20009), None, std::slice::from_ref(&neighbour)).expect("it is free");
         assert_eq!(second.by_name["https"], 20007);
 
         let reason = choose(&need, &free(20000, 20005), None, &[neighbour]).expect_err("it is not free");

@@ -251,7 +251,7 @@ impl World {
         let step = next(&self.etcd.list(), &self.wanted());
         match &step {
             Step::Add { .. } => self.count("left to the launch"),
-            step => self.apply(step),
+            Step::Done | Step::Wait(_) | Step::Promote { .. } | Step::Remove { .. } => self.apply(&step),
         }
         step
     }

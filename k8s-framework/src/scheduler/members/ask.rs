@@ -30,7 +30,8 @@ async fn connect(shared: &Shared, url: &str) -> Result<Client, String> {
         .ca_certificate(Certificate::from_pem(secrets.trust(Authority::Etcd)))
         .identity(Identity::from_pem(&pair.certificate, &pair.key));
     let options = ConnectOptions::new().with_tls(tls).with_connect_timeout(TIME).with_timeout(CHANGE_TIME);
-    within(TIME, Client::connect([url], Some(options))).await
+    // It is a large future, in every caller.
+    within(TIME, Box::pin(Client::connect([url], Some(options)))).await
 }
 
 async fn within<T>(limit: Duration, what: impl Future<Output = Result<T, Error>>) -> Result<T, String> {

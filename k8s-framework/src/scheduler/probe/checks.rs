@@ -23,7 +23,7 @@ pub(super) async fn linearizable_read(url: &str, authority: &str, pair: &Pair, l
         .identity(etcd_client::Identity::from_pem(&pair.certificate, &pair.key));
     let options = etcd_client::ConnectOptions::new().with_tls(tls).with_connect_timeout(limit).with_timeout(limit);
     let read = async {
-        let mut client = etcd_client::Client::connect([url], Some(options)).await?;
+        let mut client = Box::pin(etcd_client::Client::connect([url], Some(options))).await?;
         if client.status().await?.is_learner() {
             return Ok::<_, etcd_client::Error>(false);
         }
