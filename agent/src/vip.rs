@@ -8,8 +8,6 @@ mod kernel;
 mod netlink;
 mod route;
 mod script;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -150,3 +148,6 @@ impl Keeper {
         done
     }
 }
+
+#[cfg(test)]
+mod tests;

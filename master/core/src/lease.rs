@@ -76,7 +76,7 @@ mod tests {
         assert!(!taken.contains(&Ipv4Addr::new(10, 9, 0, 0)) && !taken.contains(&Ipv4Addr::new(10, 9, 0, 7)));
         let again = || address("198.18.0.0/16", "demo/api", &BTreeSet::new());
         assert_eq!(again(), again());
-        assert_ne!(again(), address("198.18.0.0/16", "demo/etcd", &BTreeSet::new()));
+        assert_ne!(again(), address("198.18.0.0/16", "demo/store", &BTreeSet::new()));
         for nothing in ["10.9.0.0/31", "10.9.0.1/32", "nonsense"] {
             assert_eq!(address(nothing, "demo/api", &BTreeSet::new()), None, "{nothing}");
         }

@@ -37,9 +37,9 @@ fn a_lease_is_durable_before_it_is_told_and_never_changes() {
     assert!(lease::overlap(VIP_RANGE, &format!("{address}/32")), "{address}");
 
     assert_eq!(ask(&mut world, "f", "api", "framework/f"), "operator: done\n");
-    assert_eq!(ask(&mut world, "m-1", "etcd", "operator/admin"), "operator: done\n");
+    assert_eq!(ask(&mut world, "m-1", "store", "operator/admin"), "operator: done\n");
     assert_eq!(leased(&world, 1, "api"), Some(address));
-    assert_ne!(leased(&world, 1, "etcd"), Some(address));
+    assert_ne!(leased(&world, 1, "store"), Some(address));
     world.restart();
     assert_eq!(ask(&mut world, "f", "api", "framework/f"), "operator: done\n");
     assert_eq!(leased(&world, 1, "api"), Some(address));
