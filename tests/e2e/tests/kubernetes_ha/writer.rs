@@ -71,7 +71,10 @@ fn write(address: SocketAddr, title: &str, stopped: &Receiver<()>) -> Written {
     while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
         number += 1;
         let name = format!("{title}-{number}");
-        match create(address, title, &name) {
+        let created = create(address, title, &name);
+        // From one acknowledgement to the next, however long the one took that came.
+        written.longest_silence = written.longest_silence.max(last.elapsed());
+        match created {
             Ok(()) => {
                 written.acknowledged.push(name);
                 last = Instant::now();
@@ -80,7 +83,6 @@ fn write(address: SocketAddr, title: &str, stopped: &Receiver<()>) -> Written {
                 written.failures.insert(format!("{error:#}"));
             }
         }
-        written.longest_silence = written.longest_silence.max(last.elapsed());
     }
     written
 }
