@@ -135,7 +135,7 @@ fn tell_what_is_next(workspace: &Workspace, kubeconfig: &Path, took: Duration) {
 fn is_installed(mezzo: &Mezzo) -> Result<bool> {
     let text = mezzo.command(&["catalog", "list", "--output", "json"]).quiet().output()?;
     let list: serde_json::Value = serde_json::from_str(&text).context("read the list of what is installed")?;
-    let installed = list["installations"].as_array();
+    let installed = list.as_array();
     Ok(installed.is_some_and(|all| all.iter().any(|installation| installation["name"] == CLUSTER)))
 }
 
