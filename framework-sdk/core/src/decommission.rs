@@ -154,7 +154,7 @@ impl Scheduler {
     fn is_past_saving(&self, now: Timestamp, instance: &InstanceName) -> bool {
         self.units.iter().filter(|(key, _)| key.instance == *instance).all(|(_, unit)| {
             let agent = unit.placement.as_ref().and_then(|placement| self.draining.get(&placement.agent_id));
-            agent.is_some_and(|drain| drain.unavailable_from <= now)
+            agent.is_some_and(|drain| drain.unavailability.start <= now)
                 || unit.tasks.values().all(|task| task.is_over() || task.state == TaskState::Unreachable)
         })
     }

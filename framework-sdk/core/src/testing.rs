@@ -3,7 +3,7 @@
 //! says otherwise. Every tick is logged; a failed expectation prints the log.
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::call::{InverseOffer, Offer, Operation};
+use model::call::{InverseOffer, Offer, Operation, Unavailability};
 use model::{
     AgentId, FrameworkId, Milli, OfferId, Principal, Quantities, Resources, RoleName, Source, Span, TaskId, TaskState,
     TaskStatus, Timestamp,
@@ -234,7 +234,7 @@ impl World {
             id: OfferId::new(format!("{agent}-I")).expect("a plain name"),
             framework_id: FrameworkId::new("framework").expect("a plain name"),
             agent_id,
-            unavailable_from: self.now + grace,
+            unavailability: Unavailability { start: self.now + grace, duration: None },
         });
         self.announce_drains();
     }
@@ -326,6 +326,7 @@ impl World {
                 region: "here".to_owned(),
                 zone: "here".to_owned(),
                 pod_subnet: "10.244.0.0/24".to_owned(),
+                unavailability: None,
             });
         }
         if !offers.is_empty() {

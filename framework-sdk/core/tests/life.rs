@@ -5,7 +5,8 @@ use framework_core::spec::{
     PortSpec, Propagation, ServiceSpec, Strategy, TaskSpec, VolumeSource, VolumeSpec,
 };
 use framework_core::testing::{World, role};
-use model::{Milli, TaskState};
+use framework_core::{Event, LaunchOutcome};
+use model::{Milli, Reason, Refusal, TaskState, TaskStatus};
 
 fn task(name: &str, cpus: i64) -> TaskSpec {
     TaskSpec {
@@ -418,4 +419,35 @@ fn what_a_lost_pod_still_uses_when_it_returns_is_given_back_when_it_has_ended() 
     world.run_until("what it held is given back", 100, |world| {
         world.history.iter().any(|line| line.starts_with("release ") && line.contains("@a1"))
     });
+}
+
+#[test]
+fn a_launch_whose_tasks_were_dropped_is_not_over_before_its_own_result() {
+    let mut world = World::new(service(vec![pod("web", 1, 500)])).agent("a1", 4000, 4096);
+    world.held_launches = Some(Vec::new());
+    world.run(5);
+    let launch = world.held_launches.take().and_then(|mut held| held.pop()).expect("it is being rendered");
+    world.set_target(service(vec![pod("web", 1, 600)])).expect("it is valid");
+    let launched = &launch.pods[0];
+    let dropped = TaskStatus {
+        task_id: launched.tasks[0].1.clone(),
+        state: TaskState::Dropped,
+        reason: Some(Reason::InvalidOffers),
+        source: model::task::Source::Master,
+        message: "the offer is not outstanding".to_owned(),
+        agent_id: Some(launched.placement.agent_id.clone()),
+        executor_id: Some(launched.executor_id.clone()),
+        uuid: None,
+        healthy: None,
+        ready: None,
+        timestamp: model::Timestamp::default(),
+    };
+    world.ask(|core, now, out| core.step(now, Event::Update(dropped), out));
+    let refused = Refusal::new("MST0012", "the offer is not outstanding", "wait for a new offer");
+    let failed = [(launched.unit.clone(), refused)].into();
+    let outcome = LaunchOutcome { launch: launch.launch, failed, is_uncertain: false };
+    world.ask(|core, now, out| core.step(now, Event::Launched(outcome), out));
+    world.add_agent("a2", 4000, 4096);
+    deploy(&mut world);
+    assert_eq!(world.running(), ["web-0.server@a2"]);
 }

@@ -186,9 +186,11 @@ impl Scheduler {
         if self.decommissions.contains_key(&key.instance) {
             return (Status::Pending, format!("{} is being taken away first", key.instance));
         }
+        let is_launching = self.is_launching(key);
         let unit = self.units.entry(key.clone()).or_default();
         let is_old = unit.spec.as_ref().is_some_and(|spec| !spec.runs_as(pod));
-        if is_old && unit.intent == Intent::Run {
+        // News of tasks may come before the launch's own result: until that, the launch is not over.
+        if is_old && unit.intent == Intent::Run && !(is_launching && unit.is_over()) {
             if !unit.is_over() {
                 if unit.was_complete && *is_rolling {
                     // It goes on as it was until its turn; recovery may look after it.
