@@ -131,6 +131,8 @@ impl Installs {
             changed_unix_ms: millis(now()),
             privileged: rendered.privileged,
             next_steps: rendered.next_steps,
+            previous: None,
+            undone: String::new(),
         };
         self.keep(record, ask.dry_run).await
     }
@@ -162,6 +164,8 @@ impl Installs {
             changed_unix_ms: millis(now()),
             privileged: rendered.privileged,
             next_steps: rendered.next_steps,
+            previous: None,
+            undone: String::new(),
         };
         self.keep(record, ask.dry_run).await
     }
@@ -228,6 +232,7 @@ impl Installs {
             changed_unix_ms: record.changed_unix_ms,
             next_steps: record.next_steps,
             waiting_for,
+            undone: record.undone,
         }
     }
 

@@ -133,6 +133,8 @@ pub enum Reason {
     AgentReregistered = 32,
     MaxCompletionTimeReached = 33,
     AgentDraining = 34,
+    /// Not of Mesos: its executor starts what ended again, in place.
+    ContainerRestarted = 1001,
 }
 
 impl Reason {
@@ -166,6 +168,7 @@ impl Reason {
             Reason::AgentReregistered => "its agent came back",
             Reason::MaxCompletionTimeReached => "it ran for longer than it may",
             Reason::AgentDraining => "its agent is being drained",
+            Reason::ContainerRestarted => "its process ended and is started again",
         }
     }
     /// What can be done about it; empty if nothing need be.
@@ -184,6 +187,7 @@ impl Reason {
             Reason::ExecutorTerminated | Reason::AgentRestarted | Reason::ExecutorReregistrationTimeout => {
                 "see the agent's log around that time"
             }
+            Reason::ContainerRestarted => "see what it wrote last: mezzo task logs",
             Reason::FrameworkRemoved
             | Reason::InvalidOffers
             | Reason::MasterDisconnected

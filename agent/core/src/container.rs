@@ -93,7 +93,7 @@ impl Agent {
                 self.append_at(
                     pod_id,
                     &task_id,
-                    News::of(state, None, words).by_executor(),
+                    News::of(state, Some(Reason::ContainerRestarted), words).by_executor(),
                     Some((true, was_ready.map(|_| false))),
                     at,
                 );

@@ -93,6 +93,7 @@ async fn update(pool: &Pool, global: &Global, arguments: Update) -> Result<()> {
         version: arguments.version,
         options_json: read_options(&arguments.options)?.to_string(),
         dry_run: true,
+        rollback: false,
     };
     let checked =
         pool.operator().update_package(request.clone()).await.map_err(|status| pool.refused(&status))?.into_inner();

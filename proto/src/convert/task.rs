@@ -175,6 +175,7 @@ pairs!(reason_out, reason_in, Reason, WireReason {
     TaskHealthCheckStatusUpdated = TaskHealthCheckStatusUpdated, TaskKilledDuringLaunch = TaskKilledDuringLaunch,
     AgentRemovedByOperator = AgentRemovedByOperator, AgentReregistered = AgentReregistered,
     MaxCompletionTimeReached = MaxCompletionTimeReached, AgentDraining = AgentDraining,
+    ContainerRestarted = ContainerRestarted,
 });
 
 /// A state's wire number.
