@@ -1,12 +1,13 @@
 //! An unmodified kubectl, with the kubeconfig of one cluster.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::program::Program;
+use crate::wait::until;
 
 /// kubectl for one cluster.
 #[derive(Debug)]
@@ -17,6 +18,20 @@ pub struct Kubectl {
 impl Kubectl {
     pub(crate) fn new(kubeconfig: &Path) -> Self {
         Self { kubeconfig: kubeconfig.to_path_buf() }
+    }
+
+    /// The same cluster, asked with a token alone.
+    ///
+    /// # Errors
+    /// If the kubeconfig cannot be read, or the other not be written.
+    pub fn with_token(&self, kubeconfig: &Path, token: &str) -> Result<Self> {
+        let text = self.run(&["config", "view", "--raw", "--output", "json"])?;
+        let mut document: Value = serde_json::from_str(&text).context("read the kubeconfig")?;
+        for user in document["users"].as_array_mut().into_iter().flatten() {
+            user["user"] = serde_json::json!({ "token": token });
+        }
+        std::fs::write(kubeconfig, document.to_string()).with_context(|| format!("write {}", kubeconfig.display()))?;
+        Ok(Self::new(kubeconfig))
     }
 
     /// A command of kubectl.
@@ -49,6 +64,19 @@ impl Kubectl {
         let path = scratch.join("manifest.yaml");
         std::fs::write(&path, manifest).with_context(|| format!("write {}", path.display()))?;
         self.command(&["apply", "--filename"]).args([&path]).run().map(drop)
+    }
+
+    /// One `kubectl get nodes` as its user would type it, with time for a second try.
+    ///
+    /// # Errors
+    /// If nothing answers in that time.
+    pub fn answers_within(&self, within: Duration) -> Result<()> {
+        let begun = Instant::now();
+        until("an answer of kubectl", within, || {
+            Ok(self.command(&["get", "nodes", "--request-timeout=5s"]).within(within).output()?.status.success())
+        })?;
+        eprintln!("kubectl answered {:.1} s later", begun.elapsed().as_secs_f64());
+        Ok(())
     }
 
     /// The names of the nodes that are Ready.

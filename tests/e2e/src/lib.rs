@@ -3,6 +3,7 @@
 //!
 //! These tests need root, and run one at a time: a pool uses the machine's network and cgroups.
 
+pub mod cluster;
 pub mod host;
 pub mod kubectl;
 pub mod machine;
@@ -13,7 +14,10 @@ pub mod program;
 pub mod seed;
 pub mod tasks;
 pub mod wait;
+pub mod workload;
+pub mod writer;
 
+pub use cluster::Cluster;
 pub use host::Hosts;
 pub use kubectl::Kubectl;
 pub use machine::Machine;
@@ -22,3 +26,4 @@ pub use program::{Output, Program, Running};
 pub use seed::Seed;
 pub use tasks::Task;
 pub use wait::{eventually, until};
+pub use writer::Writer;

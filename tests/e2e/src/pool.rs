@@ -1,6 +1,7 @@
 //! A pool of a test's own: its directory, name, network and operator, taken down when the value is dropped, also when the test
 //! fails. Then the logs are kept first.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::cluster::without_number;
 use crate::kubectl::Kubectl;
 use crate::program::Program;
 use crate::tasks::Task;
@@ -241,6 +243,32 @@ impl Pool {
             }
         }
         Ok(found)
+    }
+
+    /// Nothing that was launched once ever runs on two agents: looked for in the cgroups of all processes. To be broken is no
+    /// error to ask again about.
+    ///
+    /// # Errors
+    /// If the process table cannot be read.
+    ///
+    /// # Panics
+    /// If it does.
+    pub fn assert_every_launch_is_on_one_agent(&self) -> Result<()> {
+        let mut agents: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (pid, _) in crate::machine::processes()? {
+            // It may have ended since.
+            let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+            let own = groups.lines().find_map(|line| line.split_once(":/mezzo/").map(|(_, path)| path));
+            let mut parts = own.into_iter().flat_map(|path| path.split('/'));
+            if let (Some(agent), Some(pod)) = (parts.next(), parts.next())
+                && agent.starts_with(NAME)
+            {
+                agents.entry(without_number(pod).to_owned()).or_default().insert(agent.to_owned());
+            }
+        }
+        let doubled: Vec<_> = agents.iter().filter(|(_, agents)| agents.len() > 1).collect();
+        assert!(doubled.is_empty(), "launched once, run on more than one agent: {doubled:?}");
+        Ok(())
     }
 
     /// The pod that an executor is the parent of.

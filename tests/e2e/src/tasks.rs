@@ -49,6 +49,11 @@ impl Task {
         }
     }
 
+    /// Whether it will never run again.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state.as_str(), "finished" | "failed" | "killed" | "error" | "dropped" | "gone" | "lost")
+    }
+
     /// Whether it runs and its readiness check passed.
     pub fn is_running_and_ready(&self) -> bool {
         self.state == "running" && self.is_ready

@@ -9,11 +9,10 @@ mod workload;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::{Hosts, Machine, Pool, memory, peer_image};
+use e2e::{Cluster, Hosts, Machine, Pool, memory, peer_image};
 
 pub(crate) const CLUSTER: &str = "demo";
 pub(crate) const SOON: Duration = Duration::from_secs(90);
-pub(crate) const INSTALLED_WITHIN: Duration = Duration::from_secs(300);
 
 #[test]
 fn a_cluster_is_installed_used_scaled_and_uninstalled() -> Result<()> {
@@ -22,9 +21,8 @@ fn a_cluster_is_installed_used_scaled_and_uninstalled() -> Result<()> {
     pool.upload(&["etcd", "kube-control-plane", "kubernetes-node", "busybox"])?;
     let hosts_before = Hosts::look(&pool)?;
 
-    pool.mezzo(&["catalog", "install", "kubernetes", "--name", CLUSTER, "--set", "node_count=2"])
-        .within(INSTALLED_WITHIN)
-        .run()?;
+    let cluster = Cluster::plain(CLUSTER);
+    cluster.installation(&pool, 2).run()?;
     let kubectl = pool.kubectl(CLUSTER)?;
     ensure!(kubectl.ready_nodes()?.len() == 2, "not two Ready nodes after the installation");
     order::components_started_one_after_the_other(&pool)?;
@@ -40,8 +38,7 @@ fn a_cluster_is_installed_used_scaled_and_uninstalled() -> Result<()> {
     scale::touches_nothing_else(&pool, &kubectl)?;
     programs_are_small(&pool)?;
 
-    pool.mezzo(&["catalog", "uninstall", CLUSTER, "--yes"]).within(INSTALLED_WITHIN).run()?;
-    pool.expect_nothing_held(CLUSTER)?;
+    cluster.uninstall(&pool)?;
     Hosts::expect_unchanged(&pool, &hosts_before)?;
     pool.down()?;
     Machine::expect_nothing_new(&before)

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use e2e::cluster::INSTALLED_WITHIN;
 use e2e::kubectl::{has_condition, items};
-use e2e::{Kubectl, Pool, eventually, until};
+use e2e::{Kubectl, Pool, eventually, until, workload};
 
-use crate::{CLUSTER, INSTALLED_WITHIN, SOON};
+use crate::{CLUSTER, SOON};
 
 pub(crate) fn touches_nothing_else(pool: &Pool, kubectl: &Kubectl) -> Result<()> {
     let ids =
@@ -25,7 +26,7 @@ pub(crate) fn touches_nothing_else(pool: &Pool, kubectl: &Kubectl) -> Result<()>
 
     // New pods go to the new node, which has taken their image before it was Ready; so that whichever node leaves has some of the six.
     kubectl.run(&["rollout", "restart", "deployment/web"])?;
-    kubectl.run(&["rollout", "status", "deployment/web", "--timeout=150s"])?;
+    workload::rolled_out(kubectl)?;
     pool.mezzo(&["kubernetes", "scale", CLUSTER, "--node-count", "2"])
         .args(["--delete-emptydir-data", "--force", "--detach", "--yes"])
         .within(SOON)

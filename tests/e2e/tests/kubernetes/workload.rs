@@ -86,7 +86,7 @@ spec:
 "#;
 
 pub(crate) fn runs_on_both_nodes(kubectl: &Kubectl) -> Result<()> {
-    kubectl.run(&["rollout", "status", "deployment/web", "--timeout=150s"])?;
+    e2e::workload::rolled_out(kubectl)?;
     kubectl.run(&["wait", "--for=condition=Ready", "pod/client", "--timeout=60s"])?;
     let pods = kubectl.get(&["pods", "--selector", "app=web"])?;
     let nodes: BTreeSet<&str> = items(&pods).iter().filter_map(|pod| pod["spec"]["nodeName"].as_str()).collect();

@@ -1,100 +1,153 @@
-//! A host that is cut off and returns, and one that is destroyed, while somebody writes.
+//! A host that is cut off and returns, one that is destroyed, and one too many, while somebody writes.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use e2e::kubectl::{has_condition, items, name};
+use e2e::cluster::{INSTALLED_WITHIN, SILENCE, is_of_node};
+use e2e::kubectl::{items, name};
 use e2e::pool::list;
-use e2e::{Kubectl, Pool, until};
+use e2e::{Kubectl, Pool, Seed, Task, Writer, until, workload};
 
-use crate::writer::Writer;
-use crate::{CLUSTER, INSTALLED_WITHIN, SILENCE, SOON, becomes_whole, kubectl_answers};
+use crate::{CLUSTER, SOON, becomes_whole};
 
-pub(crate) fn hosts_are_lost(pool: &mut Pool, kubectl: &Kubectl) -> Result<()> {
-    a_host_is_cut_off_and_returns(pool, kubectl)?;
-    a_host_is_destroyed(pool, kubectl)?;
+/// What says that a node's machine is not in service.
+const TAINT: &str = "node.kubernetes.io/out-of-service";
+
+/// From the moment that the pool knows to the taint, if the cluster's scheduler is elsewhere.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+/// The same, if it was on the lost host and had to be started elsewhere first.
+const AFTER_A_MOVE: Duration = Duration::from_secs(60);
+
+/// Which of the hosts is lost.
+#[derive(Debug, Clone, Copy)]
+enum Lost {
+    /// One with a node, and with the cluster's own scheduler if there is such a one: it is missed most.
+    Busiest,
+    /// One with a node but without the cluster's scheduler, which sees it go.
+    SeenByTheScheduler,
+}
+
+pub(crate) fn hosts_are_lost(pool: &mut Pool, kubectl: &Kubectl, seed: &mut Seed) -> Result<()> {
+    let orders = [[Lost::Busiest, Lost::SeenByTheScheduler], [Lost::SeenByTheScheduler, Lost::Busiest]];
+    let [first, second] = seed.one_of(&orders).context("choose an order")?;
+    a_host_is_cut_off_and_returns(pool, kubectl, first)?;
+    a_host_is_destroyed(pool, kubectl, second)?;
     with_too_few_hosts_it_is_said_what_is_missing(pool, kubectl)
 }
 
-/// With a fourth agent everything moves; what returns later is ended, and nothing runs twice.
-fn a_host_is_cut_off_and_returns(pool: &Pool, kubectl: &Kubectl) -> Result<()> {
-    let agent = busiest_agent(pool)?;
+/// With a fourth agent everything moves; what returns later is ended by its framework, and nothing runs twice.
+fn a_host_is_cut_off_and_returns(pool: &Pool, kubectl: &Kubectl, which: Lost) -> Result<()> {
+    let agent = choose(pool, which)?;
     eprintln!("cut off: {agent}");
     let writer = Writer::start(kubectl, "cut-off")?;
-    let lost = ids_on(pool, &agent)?;
+    let lost = tasks_on(pool, &agent)?;
     pool.unplug(&agent)?;
-    kubectl_answers(kubectl)?;
+    kubectl.answers_within(SILENCE)?;
+    is_out_of_service_at_once(pool, kubectl, &agent, &lost)?;
     becomes_whole(pool, kubectl, INSTALLED_WITHIN)?;
-    writer.finish(kubectl, "cut-off", SILENCE)?;
+    writer.finish(kubectl, SILENCE)?;
+
     pool.plug_in(&agent)?;
-    until("the end of what the others took over", SOON, || {
-        let now = ids_on(pool, &agent)?;
-        Ok(now.is_disjoint(&lost))
+    let lost: BTreeSet<String> = lost.into_iter().map(|task| task.id).collect();
+    let mut ends = Vec::new();
+    until("the end of what others took over", SOON, || {
+        pool.assert_every_launch_is_on_one_agent()?;
+        // What ended long ago is forgotten: each is asked for until its end was seen.
+        ends = pool.tasks(CLUSTER.name, true)?.into_iter().filter(|task| lost.contains(&task.id)).collect();
+        Ok(!ends.is_empty() && ends.iter().all(Task::has_ended))
     })?;
+    // Nobody but their framework asks for that: mezzo itself leaves a returning agent what it runs.
+    let others: Vec<_> = ends.iter().filter(|task| task.state != "killed").collect();
+    ensure!(ends.len() == lost.len() && others.is_empty(), "of {lost:?} not killed: {others:?}");
     becomes_whole(pool, kubectl, SOON)?;
-    pods_run(kubectl)
+    workload::runs_on_ready_nodes(kubectl)
 }
 
 /// The same, and nothing returns.
-fn a_host_is_destroyed(pool: &mut Pool, kubectl: &Kubectl) -> Result<()> {
-    let agent = busiest_agent(pool)?;
+fn a_host_is_destroyed(pool: &mut Pool, kubectl: &Kubectl, which: Lost) -> Result<()> {
+    let agent = choose(pool, which)?;
     eprintln!("destroyed: {agent}");
     let writer = Writer::start(kubectl, "destroyed")?;
+    let lost = tasks_on(pool, &agent)?;
     pool.destroy(&agent)?;
-    kubectl_answers(kubectl)?;
+    kubectl.answers_within(SILENCE)?;
+    is_out_of_service_at_once(pool, kubectl, &agent, &lost)?;
     becomes_whole(pool, kubectl, INSTALLED_WITHIN)?;
-    writer.finish(kubectl, "destroyed", SILENCE)?;
+    writer.finish(kubectl, SILENCE)?;
     pool.mezzo(&["agent", "gone", &agent, "--yes"]).run()?;
-    pods_run(kubectl)
+    workload::runs_on_ready_nodes(kubectl)
 }
 
 /// Three agents are left; now one of them goes.
 fn with_too_few_hosts_it_is_said_what_is_missing(pool: &Pool, kubectl: &Kubectl) -> Result<()> {
-    let agent = busiest_agent(pool)?;
+    let agent = choose(pool, Lost::Busiest)?;
     eprintln!("cut off, and there is no fourth: {agent}");
     let writer = Writer::start(kubectl, "too-few")?;
     pool.unplug(&agent)?;
-    kubectl_answers(kubectl)?;
+    kubectl.answers_within(SILENCE)?;
     let mut said = String::new();
     until("a plan that says what is missing", INSTALLED_WITHIN, || {
-        said = pool.mezzo(&["plan", "show", CLUSTER]).run()?;
+        said = pool.mezzo(&["plan", "show", CLUSTER.name]).run()?;
         Ok(said.contains("2 agents"))
     })
     .with_context(|| said.clone())?;
     eprintln!("{said}");
-    kubectl_answers(kubectl)?;
-    writer.finish(kubectl, "too-few", SILENCE)?;
+    kubectl.answers_within(SILENCE)?;
+    writer.finish(kubectl, SILENCE)?;
     pool.plug_in(&agent)?;
     becomes_whole(pool, kubectl, INSTALLED_WITHIN)?;
-    pods_run(kubectl)
+    workload::runs_on_ready_nodes(kubectl)
 }
 
-/// One with a node, and as much else as there is: it is missed most.
-fn busiest_agent(pool: &Pool) -> Result<String> {
-    let tasks = pool.tasks(CLUSTER, false)?;
-    let agents: BTreeSet<&String> = tasks.iter().map(|task| &task.agent).collect();
-    let scheduler = pool.all_tasks(false)?.into_iter().find(|task| task.name.contains(CLUSTER) && task.port.is_some());
-    let weight = |agent: &&&String| {
-        let here = tasks.iter().filter(|task| task.agent == ***agent);
-        let is_schedulers = scheduler.as_ref().is_some_and(|task| task.agent == ***agent);
-        (here.clone().any(|task| task.name.starts_with("node-")), is_schedulers, here.count())
-    };
-    agents.iter().max_by_key(weight).map(|agent| (**agent).clone()).context("no agent runs a task")
-}
-
-fn ids_on(pool: &Pool, agent: &str) -> Result<BTreeSet<String>> {
-    Ok(pool.tasks(CLUSTER, false)?.into_iter().filter(|task| task.agent == agent).map(|task| task.id).collect())
-}
-
-/// Every pod of the deployment runs on a node that is Ready.
-fn pods_run(kubectl: &Kubectl) -> Result<()> {
-    kubectl.run(&["rollout", "status", "deployment/web", "--timeout=150s"])?;
-    let ready: BTreeSet<String> = kubectl.ready_nodes()?.into_iter().collect();
-    let pods = kubectl.get(&["pods", "--selector", "app=web"])?;
-    for pod in items(&pods).iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()) {
-        let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
-        ensure!(has_condition(pod, "Ready") && ready.contains(node), "{} on {node} is not Ready", name(pod));
-    }
-    ensure!(!list(&pods, "items").is_empty(), "the deployment has no pods");
+/// As soon as the pool knows that an agent is lost, the cluster knows that the node there is.
+fn is_out_of_service_at_once(pool: &Pool, kubectl: &Kubectl, agent: &str, lost: &[Task]) -> Result<()> {
+    let nodes: BTreeSet<&str> =
+        lost.iter().filter(|task| is_of_node(&task.name)).filter_map(|task| task.name.strip_suffix("-node")).collect();
+    ensure!(!nodes.is_empty(), "no node was on {agent}");
+    until(&format!("the master knows that {agent} is lost"), SOON, || {
+        let agents = pool.json(&["agent", "list"])?;
+        Ok(list(&agents, "agents").iter().any(|listed| listed["name"] == agent && listed["state"] == "unreachable"))
+    })?;
+    let known = Instant::now();
+    let is_moved = scheduler_agent(pool)?.is_none_or(|place| place == agent);
+    let within = if is_moved { AFTER_A_MOVE } else { AT_ONCE };
+    until(&format!("{nodes:?} are out of service"), within, || {
+        let present = kubectl.get(&["nodes"])?;
+        let is_tainted = |node: &&serde_json::Value| {
+            node["spec"]["taints"].as_array().is_some_and(|taints| taints.iter().any(|taint| taint["key"] == TAINT))
+        };
+        let tainted: BTreeSet<String> = items(&present).iter().filter(is_tainted).map(name).collect();
+        Ok(nodes.iter().all(|node| tainted.contains(*node)))
+    })?;
+    eprintln!(
+        "out of service {:.1} s after the pool knew; its scheduler moved: {is_moved}",
+        known.elapsed().as_secs_f64()
+    );
     Ok(())
+}
+
+fn choose(pool: &Pool, which: Lost) -> Result<String> {
+    let tasks = CLUSTER.tasks(pool)?;
+    let with_nodes: BTreeSet<&String> =
+        tasks.iter().filter(|task| is_of_node(&task.name)).map(|task| &task.agent).collect();
+    let scheduler = scheduler_agent(pool)?;
+    let is_schedulers = |agent: &&&String| Some(agent.as_str()) == scheduler.as_deref();
+    let count = |agent: &&&String| tasks.iter().filter(|task| task.agent == ***agent).count();
+    let chosen = match which {
+        Lost::Busiest => with_nodes.iter().max_by_key(|agent| (is_schedulers(agent), count(agent))),
+        Lost::SeenByTheScheduler => with_nodes.iter().max_by_key(|agent| (!is_schedulers(agent), count(agent))),
+    };
+    chosen.map(|agent| (**agent).clone()).context("no agent runs a node")
+}
+
+/// Where the cluster's own scheduler runs, or is thought to.
+fn scheduler_agent(pool: &Pool) -> Result<Option<String>> {
+    let all = pool.tasks("services", false)?;
+    Ok(all.into_iter().find(|task| task.name.contains(CLUSTER.name)).map(|task| task.agent))
+}
+
+fn tasks_on(pool: &Pool, agent: &str) -> Result<Vec<Task>> {
+    Ok(CLUSTER.tasks(pool)?.into_iter().filter(|task| task.agent == agent).collect())
 }

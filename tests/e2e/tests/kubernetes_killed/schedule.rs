@@ -1,6 +1,6 @@
 //! Who is killed when.
 
-use e2e::Seed;
+use e2e::{Cluster, Seed};
 
 use crate::victim::Victim;
 
@@ -16,27 +16,28 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    pub(crate) fn from_environment(seed: &mut Seed) -> Self {
+    pub(crate) fn from_environment(cluster: Cluster, seed: &mut Seed) -> Self {
+        let victims = Victim::all(cluster);
         let schedule = if std::env::var(VARIABLE).is_ok_and(|value| value == "all") {
-            let mut all = || seed.shuffled(Victim::ALL.to_vec());
+            let mut all = || seed.shuffled(victims.clone());
             Self { deploying: all(), at_rest: all(), scaling: all() }
         } else {
-            Self::spread(&seed.shuffled(Victim::ALL.to_vec()))
+            Self::spread(seed.shuffled(victims))
         };
         eprintln!("{schedule:?}");
         schedule
     }
 
     /// In turn: each moment gets as many as the others, or one more.
-    fn spread(victims: &[Victim]) -> Self {
+    fn spread(victims: Vec<Victim>) -> Self {
         let mut schedule = Self::default();
-        for (index, victim) in victims.iter().enumerate() {
+        for (index, victim) in victims.into_iter().enumerate() {
             let moment = match index % 3 {
                 0 => &mut schedule.scaling,
                 1 => &mut schedule.at_rest,
                 _ => &mut schedule.deploying,
             };
-            moment.push(*victim);
+            moment.push(victim);
         }
         schedule
     }

@@ -8,8 +8,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use e2e::kubectl::{items, name};
-use e2e::{Kubectl, Running, eventually};
+
+use crate::kubectl::{Kubectl, items, name};
+use crate::program::Running;
+use crate::wait::eventually;
 
 const PERIOD: Duration = Duration::from_millis(100);
 
@@ -17,13 +19,16 @@ const PERIOD: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Writes until it is finished.
-pub(crate) struct Writer {
+#[derive(Debug)]
+pub struct Writer {
+    title: &'static str,
     stop: Sender<()>,
     thread: JoinHandle<Written>,
     _proxy: Running,
 }
 
 /// What a writer saw.
+#[derive(Debug)]
 struct Written {
     acknowledged: Vec<String>,
     longest_silence: Duration,
@@ -32,7 +37,10 @@ struct Written {
 
 impl Writer {
     /// Begins to write; every writer has a title of its own.
-    pub(crate) fn start(kubectl: &Kubectl, title: &'static str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If `kubectl proxy` does not run.
+    pub fn start(kubectl: &Kubectl, title: &'static str) -> Result<Self> {
         let proxy = kubectl.command(&["proxy", "--port=0"]).start()?;
         let address = eventually("the address of kubectl proxy", Duration::from_secs(20), || {
             let said = proxy.said();
@@ -40,11 +48,15 @@ impl Writer {
         })?;
         let (stop, stopped) = channel();
         let thread = std::thread::spawn(move || write(address, title, &stopped));
-        Ok(Self { stop, thread, _proxy: proxy })
+        Ok(Self { title, stop, thread, _proxy: proxy })
     }
 
     /// Ends it: every acknowledged write must be there, and no silence was longer than allowed.
-    pub(crate) fn finish(self, kubectl: &Kubectl, title: &str, silence: Duration) -> Result<()> {
+    ///
+    /// # Errors
+    /// If one is missing, or a silence was longer.
+    pub fn finish(self, kubectl: &Kubectl, silence: Duration) -> Result<()> {
+        let title = self.title;
         self.stop.send(()).context("stop the writer")?;
         let written = self.thread.join().ok().context("wait for the writer")?;
         let count = written.acknowledged.len();
