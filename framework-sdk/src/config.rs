@@ -59,7 +59,28 @@ pub enum ConfigError {
     },
 }
 
+/// The same options are the same text, in whichever order they were written.
+fn sorted(value: &serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::Object(map) => {
+            let members: std::collections::BTreeMap<&String, serde_json::Value> =
+                map.iter().map(|(key, value)| (key, sorted(value))).collect();
+            members.into_iter().map(|(key, value)| (key.clone(), value)).collect()
+        }
+        serde_json::Value::Array(list) => list.iter().map(sorted).collect(),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => value.clone(),
+    }
+}
+
 impl Config {
+    /// The options as a text to put into a [`ServiceSpec`](framework_core::spec::ServiceSpec)'s settings.
+    pub fn settings(&self) -> String {
+        sorted(&self.options).to_string()
+    }
+
     /// Reads `MEZZO_MASTER`, `MEZZO_IDENTITY`, `MEZZO_FRAMEWORK_NAME`, `MEZZO_OPTIONS`, `MEZZO_ADDRESS`,
     /// `MEZZO_PORT_API` and `MEZZO_SANDBOX`.
     ///

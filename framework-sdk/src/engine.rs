@@ -45,6 +45,14 @@ pub(crate) struct Engine<F> {
     handle: Handle,
     requests: mpsc::Receiver<Request>,
     published: watch::Sender<Arc<Published>>,
+    heard: Heard,
+}
+
+/// What became of the framework's own target in this process.
+#[derive(Default)]
+struct Heard {
+    is_current: bool,
+    refusal: Option<Refusal>,
 }
 
 /// What hooks say.
@@ -95,7 +103,7 @@ impl<F: Framework> Engine<F> {
         requests: mpsc::Receiver<Request>,
         published: watch::Sender<Arc<Published>>,
     ) -> Self {
-        Self { framework, info, role, handle, requests, published }
+        Self { framework, info, role, handle, requests, published, heard: Heard::default() }
     }
 
     /// One session, from subscription to its loss.
@@ -177,6 +185,7 @@ impl<F: Framework> Engine<F> {
             news,
         };
         session.step(Event::Subscribed)?;
+        session.tell_given()?;
         for event in early {
             session.scheduler_event(event)?;
         }
@@ -206,6 +215,14 @@ impl<F: Framework> Session<'_, F> {
         self.carry_out(commands, Vec::new())
     }
 
+    /// Others than what was undone may be followed by the same again.
+    fn tell_given(&mut self) -> Result<(), Lost> {
+        let mut commands = Vec::new();
+        let given = self.engine.handle.given.clone();
+        self.core.given(now(), &given, &mut commands);
+        self.carry_out(commands, Vec::new())
+    }
+
     fn publish(&self) {
         let published = Published {
             is_connected: true,
@@ -214,6 +231,10 @@ impl<F: Framework> Session<'_, F> {
             view: Arc::new(self.core.view()),
             plans: Arc::new(self.core.plan_views()),
             verdicts: Arc::new(self.core.verdicts().cloned().collect()),
+            settings: Some(self.core.settings_in_effect(&self.engine.handle.given).into()),
+            undone: self.core.undone().cloned().map(Arc::new),
+            is_target_current: self.engine.heard.is_current,
+            target_refusal: self.engine.heard.refusal.clone(),
         };
         self.engine.published.send_replace(Arc::new(published));
     }
@@ -394,15 +415,21 @@ impl<F: Framework> Session<'_, F> {
             }
             News::Target(Ok(spec)) => {
                 let mut commands = Vec::new();
-                if let Err(refusal) = self.core.set_target(now(), spec, &mut commands) {
-                    warn!(code = refusal.code, field = refusal.field, why = refusal.message, "target refused");
-                    self.retry_target();
+                match self.core.set_target(now(), spec, &mut commands) {
+                    Ok(()) => self.engine.heard = Heard { is_current: true, refusal: None },
+                    Err(refusal) => {
+                        warn!(code = refusal.code, field = refusal.field, why = refusal.message, "target refused");
+                        self.engine.heard.refusal = Some(refusal);
+                        self.retry_target();
+                    }
                 }
                 self.carry_out(commands, Vec::new())
             }
             News::Target(Err(refusal)) => {
                 warn!(code = refusal.code, field = refusal.field, why = refusal.message, "no target");
+                self.engine.heard.refusal = Some(refusal);
                 self.retry_target();
+                self.publish();
                 Ok(())
             }
             News::Rendered(launch, rendered) => self.accept(*launch, rendered),

@@ -9,10 +9,23 @@ use model::{ExecutorId, Refusal, TaskId};
 /// A framework. Hooks run beside each other and must be idempotent: after a restart of the scheduler they are asked
 /// again. They may use the [`Handle`](crate::Handle) freely, except that waiting in a hook for a plan never ends.
 pub trait Framework: Send + Sync + 'static {
-    /// The service as it should be now. Asked after every (re)connection, when the state has been read; what it returns
+    /// The service as it should be now, made of [`Handle::settings`](crate::Handle::settings). Asked after every (re)connection, when the state has been read; what it returns
     /// is set as the target. `current` is the stored target, if there is one: a framework whose target was changed at
     /// run time returns it with its options applied.
     fn target(&self, current: Option<&ServiceSpec>) -> impl Future<Output = Result<ServiceSpec, Refusal>> + Send;
+
+    /// The service as it would be with other options, so that people can be told what an update would do. `None`: it does
+    /// not tell.
+    ///
+    /// # Errors
+    /// If the options cannot be used.
+    fn preview(
+        &self,
+        options: &serde_json::Value,
+    ) -> impl Future<Output = Result<Option<ServiceSpec>, Refusal>> + Send {
+        let _ = options;
+        async { Ok(None) }
+    }
 
     /// What a pod needs beyond its specification, now that its place is known. Files become state entries, stored
     /// together with the launch, and appear in the container (0400, on a tmpfs).

@@ -3,6 +3,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use daemon::client::HttpClient;
+use framework_core::Undone;
 use framework_core::evaluate::Verdict;
 use framework_core::plan::PlanView;
 use framework_core::spec::{InstanceName, ServiceSpec};
@@ -22,6 +23,8 @@ pub struct Handle {
     pub(crate) state: StateStore,
     pub(crate) master: HttpClient,
     pub(crate) framework: Arc<str>,
+    /// What this process was given as options.
+    pub(crate) given: Arc<str>,
 }
 
 /// What the scheduler shows to the outside after every step.
@@ -39,6 +42,14 @@ pub struct Published {
     pub plans: Arc<Vec<PlanView>>,
     /// The latest evaluations of offers, oldest first.
     pub verdicts: Arc<Vec<Verdict>>,
+    /// What the target is to be made of; `None` until the master was reached.
+    pub settings: Option<Arc<str>>,
+    /// The update that was undone last.
+    pub undone: Option<Arc<Undone>>,
+    /// Whether the framework has said its target since this process began, and it was taken.
+    pub is_target_current: bool,
+    /// Why it was not.
+    pub target_refusal: Option<Refusal>,
 }
 
 pub(crate) type Reply = oneshot::Sender<Result<(), Refusal>>;
@@ -72,6 +83,12 @@ impl Handle {
     /// The stored target, once there is one.
     pub fn target(&self) -> Option<Arc<ServiceSpec>> {
         self.published.borrow().target.clone()
+    }
+    /// What the target is to be made of: the options as given ([`Config::settings`](crate::Config::settings)), unless a
+    /// target made of them was undone; then those of the target that counts again. A framework makes its target of these,
+    /// and puts them into its `settings`.
+    pub fn settings(&self) -> Arc<str> {
+        self.published.borrow().settings.clone().unwrap_or_else(|| self.given.clone())
     }
     /// Everything at once, and a way to wait for changes.
     pub fn published(&self) -> watch::Receiver<Arc<Published>> {

@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use daemon::serve::Peer;
 use framework_core::plan::PlanView;
-use framework_core::spec::InstanceName;
+use framework_core::spec::{InstanceName, ServiceSpec};
 use framework_core::view::InstanceView;
 use model::{Principal, Refusal};
 use serde_json::{Value, json};
@@ -60,7 +60,18 @@ pub(crate) fn guard<F: Framework>(framework: Arc<F>, handle: Handle) -> Guard {
     })
 }
 
-pub(crate) fn router(handle: Handle, guard: Guard, own: Router) -> Router {
+type Foreseen = Pin<Box<dyn Future<Output = Result<Option<ServiceSpec>, Refusal>> + Send>>;
+/// Asks the framework what it would be with other options.
+pub(crate) type Preview = Arc<dyn Fn(Value) -> Foreseen + Send + Sync>;
+
+pub(crate) fn preview<F: Framework>(framework: Arc<F>) -> Preview {
+    Arc::new(move |options| {
+        let framework = framework.clone();
+        Box::pin(async move { framework.preview(&options).await })
+    })
+}
+
+pub(crate) fn router(handle: Handle, guard: Guard, preview: Preview, own: Router) -> Router {
     Router::new()
         .route("/v1/plans", get(plans))
         .route("/v1/plans/{plan}", get(plan))
@@ -74,11 +85,14 @@ pub(crate) fn router(handle: Handle, guard: Guard, own: Router) -> Router {
         .route("/v1/endpoints", get(endpoints))
         .route("/v1/state", get(state))
         .route("/v1/target", get(target))
+        .route("/v1/update", get(update))
+        .route("/v1/update/preview", post(foresee))
         .route("/v1/debug/offers", get(offers))
         .route(HEALTH, get(health))
         .route("/v1/uninstall", post(uninstall))
         .route("/metrics", get(metrics))
         .layer(Extension(guard))
+        .layer(Extension(preview))
         .with_state(handle)
         .merge(own)
         .layer(DefaultBodyLimit::max(limits::BODY_BYTES_MAX))
@@ -214,6 +228,40 @@ async fn state(State(handle): State<Handle>) -> Json<Value> {
 
 async fn target(State(handle): State<Handle>) -> Json<Value> {
     Json(json!({ "target": handle.target().as_deref() }))
+}
+
+/// How far the options that this process was given are: what an update waits for.
+async fn update(State(handle): State<Handle>) -> Json<Value> {
+    let published = handle.published.borrow().clone();
+    let given = &*handle.given;
+    let deploy = published.plans.iter().find(|plan| plan.name == framework_core::spec::DEPLOY);
+    let made_of = published.target.as_ref().and_then(|target| target.settings.clone());
+    let is_applied = published.is_target_current && made_of.is_none_or(|made_of| made_of == given);
+    let undone = published.undone.as_ref().filter(|undone| undone.is_refused && undone.settings == given);
+    let open = deploy.into_iter().flat_map(PlanView::steps).find(|step| {
+        !step.why.is_empty() && !matches!(step.status, crate::plan::Status::Complete | crate::plan::Status::Pending)
+    });
+    Json(json!({
+        // What is no JSON is none of ours.
+        "options": serde_json::from_str::<Value>(given).unwrap_or_default(),
+        "is_applied": is_applied,
+        "is_complete": is_applied && deploy.is_some_and(PlanView::is_complete),
+        "waiting_for": open.map(|step| format!("{}: {}", step.name, step.why)),
+        "refusal": published.target_refusal,
+        "undone": undone.map(|undone| json!({
+            "at_unix_ms": undone.at, "words": undone.words(), "unit": undone.unit, "task_id": undone.task_id,
+        })),
+    }))
+}
+
+async fn foresee(
+    State(handle): State<Handle>,
+    Extension(preview): Extension<Preview>,
+    Json(options): Json<Value>,
+) -> Result<Json<Value>, ApiError> {
+    let after = preview(options).await?;
+    let changes = handle.target().zip(after).map(|(now, after)| now.changes(&after));
+    Ok(Json(json!({ "changes": changes })))
 }
 
 async fn offers(State(handle): State<Handle>) -> Json<Value> {

@@ -10,6 +10,8 @@ use crate::state::{FILES_PREFIX, OWN_PREFIX};
 
 const META: &str = "sdk/meta";
 const TARGET: &str = "sdk/target";
+const GOOD: &str = "sdk/good";
+const UNDONE: &str = "sdk/undone";
 const UNIT: &str = "sdk/unit/";
 const DECOMMISSION: &str = "sdk/decommission/";
 const PLAN: &str = "sdk/plan/";
@@ -50,6 +52,8 @@ pub(crate) fn entries(write: Write, known: &BTreeMap<String, Vec<u8>>) -> Vec<En
     match write {
         Write::Meta(meta) => vec![(META.to_owned(), Some(json(&meta)))],
         Write::Target(target) => vec![(TARGET.to_owned(), Some(json(&target)))],
+        Write::Good(good) => vec![(GOOD.to_owned(), Some(json(&good)))],
+        Write::Undone(undone) => vec![(UNDONE.to_owned(), undone.as_ref().map(json))],
         Write::Unit(key, record) => {
             let value = record.map(|record| json(&StoredUnit { key: key.clone(), record }));
             vec![(format!("{UNIT}{key}"), value)]
@@ -93,6 +97,10 @@ pub(crate) fn snapshot(known: &BTreeMap<String, Vec<u8>>) -> Result<Snapshot, Re
             }
         } else if key == TARGET {
             snapshot.target = Some(parse(key, value)?);
+        } else if key == GOOD {
+            snapshot.good = Some(parse(key, value)?);
+        } else if key == UNDONE {
+            snapshot.undone = Some(parse(key, value)?);
         } else if key.starts_with(UNIT) {
             let stored: StoredUnit<framework_core::record::UnitRecord> = parse(key, value)?;
             snapshot.units.insert(stored.key, stored.record);

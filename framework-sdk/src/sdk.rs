@@ -77,7 +77,8 @@ impl Sdk {
         let state = StateStore { entries: Arc::new(RwLock::new(BTreeMap::new())), requests: sender.clone() };
         let master = HttpClient::new(&config.master, MASTER_NAME, &identity)?;
         let framework = config.framework_name.as_str().into();
-        let handle = Handle { requests: sender, published: watched, state, master, framework };
+        let given = config.settings().into();
+        let handle = Handle { requests: sender, published: watched, state, master, framework, given };
         Ok(Self { config, identity, role, handle, requests, published })
     }
 
@@ -121,6 +122,7 @@ impl Sdk {
         let router = crate::http::router(
             self.handle.clone(),
             crate::http::guard(framework.clone(), self.handle.clone()),
+            crate::http::preview(framework.clone()),
             framework.routes(),
         );
         let mut api_stopped = stopped.clone();
@@ -143,6 +145,8 @@ impl Sdk {
                 failover_timeout: Span(u64::try_from(self.config.failover_timeout.as_millis()).unwrap_or(u64::MAX)),
                 api_url: Some(format!("https://{address}")),
                 principal,
+                capabilities: std::collections::BTreeSet::new(),
+                offer_filters: std::collections::BTreeMap::new(),
             },
             self.role.clone(),
             self.handle.clone(),

@@ -23,6 +23,7 @@ mod show;
 pub mod spec;
 mod target;
 pub mod testing;
+mod undo;
 mod uninstall;
 pub mod view;
 
@@ -34,3 +35,4 @@ mod mutation;
 pub use evaluate::Owner;
 pub use event::{Answer, Command, Event, Launch, LaunchOutcome, PodLaunch};
 pub use scheduler::Scheduler;
+pub use undo::{Undone, Why};

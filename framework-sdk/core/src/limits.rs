@@ -30,6 +30,12 @@ pub const RETRY_MAX: Span = Span::seconds(60);
 /// An instance that stayed ready for so long is trusted again.
 pub const RETRY_FORGET: Span = Span::seconds(120);
 
+/// A changed unit that ended by itself so often in a row will not come up: its target is undone. What is started in
+/// place comes so far in six seconds, what is launched again in half a minute.
+pub const UNDO_ENDS: u32 = 5;
+/// How long a changed unit may take to be ready, from its stop on: an image of a gigabyte takes two minutes.
+pub const SETTLE: Span = Span::seconds(600);
+
 /// How long the agent where an instance failed is preferred to all others: offers of freed resources take a second.
 pub const STAY: Span = Span::seconds(10);
 

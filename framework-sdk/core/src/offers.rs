@@ -17,6 +17,8 @@ use crate::view::Placement;
 impl Scheduler {
     pub(crate) fn take_offers(&mut self, now: Timestamp, offers: Vec<Offer>) {
         let mut by_agent: BTreeMap<AgentId, AgentOffer> = BTreeMap::new();
+        // Where maintenance is near nothing new begins; what is held there may still be given back.
+        let mut left: BTreeSet<AgentId> = BTreeSet::new();
         for offer in offers {
             let merged = by_agent.entry(offer.agent_id.clone()).or_insert_with(|| AgentOffer {
                 offers: Vec::new(),
@@ -161,6 +163,10 @@ impl Scheduler {
                 self.tasks.insert(task_id.clone(), (need.unit.clone(), name.clone()));
                 tasks.push((name.clone(), task_id, resources.clone()));
             }
+            if !unit.spec.as_ref().is_some_and(|before| before.runs_as(&need.spec)) {
+                unit.ends = 0;
+            }
+            unit.tried_since = unit.tried_since.or(Some(now));
             unit.spec = Some(need.spec.clone());
             unit.placement = Some(fit.placement.clone());
             unit.executor_id = Some(executor_id.clone());

@@ -6,6 +6,7 @@ use model::{AgentId, ExecutorId, TaskId, TaskState, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{DecommissionSpec, Goal, InstanceName, PodSpec, ServiceSpec, TaskSpec};
+use crate::undo::Undone;
 use crate::view::Placement;
 
 /// Format of all records here.
@@ -88,6 +89,12 @@ pub struct UnitRecord {
     pub problem: String,
     /// Since when it is ready.
     pub ready_since: Option<Timestamp>,
+    /// Since when it is brought to what it should be, and is not there.
+    pub tried_since: Option<Timestamp>,
+    /// How often in a row it ended by itself, as what it was launched as last.
+    pub ends: u32,
+    /// The action before its roll was begun; the one after it is owed.
+    pub is_held: bool,
 }
 impl Default for UnitRecord {
     fn default() -> Self {
@@ -106,6 +113,9 @@ impl Default for UnitRecord {
             retry_at: None,
             problem: String::new(),
             ready_since: None,
+            tried_since: None,
+            ends: 0,
+            is_held: false,
         }
     }
 }
@@ -269,6 +279,10 @@ pub struct Snapshot {
     pub meta: Meta,
     /// The target.
     pub target: Option<ServiceSpec>,
+    /// The last one that was complete.
+    pub good: Option<ServiceSpec>,
+    /// The one that was undone.
+    pub undone: Option<Undone>,
     /// Units.
     pub units: BTreeMap<UnitKey, UnitRecord>,
     /// Decommissions.
@@ -284,6 +298,10 @@ pub enum Write {
     Meta(Meta),
     /// The target.
     Target(Box<ServiceSpec>),
+    /// The last target that was complete.
+    Good(Box<ServiceSpec>),
+    /// The target that was undone; `None`: it is forgotten.
+    Undone(Option<Box<Undone>>),
     /// A unit; `None`: it is gone.
     Unit(UnitKey, Option<Box<UnitRecord>>),
     /// A decommission; `None`: it is over.

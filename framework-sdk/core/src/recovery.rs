@@ -9,7 +9,7 @@ use crate::event::{Answer, Command};
 use crate::limits;
 use crate::plan::Status;
 use crate::record::{Intent, UnitKey, UnitRecord};
-use crate::scheduler::{Scheduler, fail};
+use crate::scheduler::{Scheduler, ended, fail};
 use crate::spec::{Goal, PodSpec, RECOVERY};
 
 impl Scheduler {
@@ -87,6 +87,10 @@ impl Scheduler {
                         })
                         .unwrap_or_default();
                     self.dirty.forget.extend(unit.executor_id.take());
+                    let by_itself = [TaskState::Failed, TaskState::Finished, TaskState::Error];
+                    if unit.tasks.values().any(|task| by_itself.contains(&task.state)) {
+                        ended(unit, now, problem.clone());
+                    }
                     fail(unit, now, problem);
                 }
             }
@@ -103,9 +107,11 @@ impl Scheduler {
                     }
                     unit.placement = None;
                 }
+                let is_kept = unit.intent == Intent::Restart;
                 unit.intent = Intent::Run;
                 unit.failures = 0;
-                unit.retry_at = None;
+                // Where it was its images are, and others know it by its address; see `need`.
+                unit.retry_at = is_kept.then_some(now);
                 unit.problem.clear();
                 unit.ready_since = None;
             }
@@ -162,11 +168,7 @@ impl Scheduler {
             if !unit.was_complete || is_leaving || !self.is_wanted(&key) {
                 continue;
             }
-            let is_whole = unit.executor_id.is_some()
-                && unit.intent == Intent::Run
-                && unit.is_at_goal(&key, &spec)
-                && unit.probed == unit.executor_id;
-            if is_whole {
+            if is_whole(&key, unit) && !unit.is_held {
                 continue;
             }
             let (status, why) = if is_paused {
@@ -196,16 +198,17 @@ impl Scheduler {
             return waiting_for(key, unit, spec);
         }
         if unit.probed == unit.executor_id {
-            return (Status::Complete, String::new());
+            return self.let_go(now, plan, key, spec);
         }
         let Some(placement) = unit.placement.clone() else { return (Status::Complete, String::new()) };
         let executor = unit.executor_id.clone();
         let ask_key = format!("probe {}", executor.as_ref().map_or("", |id| id.as_str()));
         let tasks = key.tasks(spec).map(|task| task.name.clone()).collect();
         let (plan, unit_key) = (plan.to_owned(), key.clone());
+        let asking = plan.clone();
         let answer = self.ask(now, &ask_key, |asked, attempt| Command::Probe {
             key: asked,
-            plan,
+            plan: asking,
             unit: unit_key,
             tasks,
             placement,
@@ -217,13 +220,53 @@ impl Scheduler {
                 let unit = self.units.get_mut(key).expect("it was there above");
                 unit.probed = executor;
                 unit.was_complete = true;
+                unit.tried_since = None;
                 unit.problem.clear();
+                self.dirty.units.insert(key.clone());
+                self.let_go(now, &plan, key, spec)
+            }
+            Answer::NotYet(words) => (Status::Started, words),
+            Answer::Failed(words) => (Status::Error, words),
+        }
+    }
+
+    /// The action that is owed to a unit that was held to be rolled, now that it does its work.
+    fn let_go(&mut self, now: Timestamp, plan: &str, key: &UnitKey, spec: &PodSpec) -> (Status, String) {
+        let unit = &self.units[key];
+        if !unit.is_held {
+            return (Status::Complete, String::new());
+        }
+        let executor = unit.executor_id.as_ref().map_or("", |id| id.as_str()).to_owned();
+        let action = spec.roll.as_ref().and_then(|roll| roll.after_ready.clone());
+        let ask_key = format!("after roll {executor}");
+        let answer = match action {
+            Some(action) => self.ask_about(now, &ask_key, &action, plan, key),
+            None => Answer::Done,
+        };
+        match answer {
+            Answer::Done => {
+                self.asks.remove(&ask_key);
+                self.units.get_mut(key).expect("it was there above").is_held = false;
                 self.dirty.units.insert(key.clone());
                 (Status::Complete, String::new())
             }
             Answer::NotYet(words) => (Status::Started, words),
             Answer::Failed(words) => (Status::Error, words),
         }
+    }
+
+    /// Has the framework do something about a unit's instance.
+    pub(crate) fn ask_about(
+        &mut self,
+        now: Timestamp,
+        ask_key: &str,
+        action: &str,
+        plan: &str,
+        key: &UnitKey,
+    ) -> Answer {
+        let placement = self.units.get(key).and_then(|unit| unit.placement.clone());
+        let (action, plan, instance) = (action.to_owned(), plan.to_owned(), Some(key.instance.clone()));
+        self.ask(now, ask_key, |key, attempt| Command::Act { key, action, plan, instance, placement, attempt })
     }
 
     fn need(&mut self, now: Timestamp, key: &UnitKey, spec: &PodSpec) -> (Status, String) {
@@ -233,6 +276,7 @@ impl Scheduler {
         if tasks.is_empty() {
             let unit = self.units.get_mut(key).expect("it was there above");
             unit.was_complete = true;
+            unit.tried_since = None;
             unit.spec = Some(spec.clone());
             self.dirty.units.insert(key.clone());
             return (Status::Complete, String::new());
@@ -283,6 +327,14 @@ impl Scheduler {
         self.needs.push(need);
         (Status::Prepared, why)
     }
+}
+
+/// Whether a unit runs and does its work.
+pub(crate) fn is_whole(key: &UnitKey, unit: &UnitRecord) -> bool {
+    unit.executor_id.is_some()
+        && unit.intent == Intent::Run
+        && unit.spec.as_ref().is_some_and(|spec| unit.is_at_goal(key, spec))
+        && unit.probed == unit.executor_id
 }
 
 fn waiting_for(key: &UnitKey, unit: &UnitRecord, spec: &PodSpec) -> (Status, String) {

@@ -18,6 +18,7 @@ use crate::plan::Status;
 use crate::reconcile::Reconciler;
 use crate::record::{DecommissionRecord, Meta, PlanRecord, Snapshot, UnitKey, UnitRecord, Write};
 use crate::spec::{InstanceName, ServiceSpec};
+use crate::undo::Undone;
 use crate::view::Placement;
 
 /// The scheduler.
@@ -27,6 +28,8 @@ pub struct Scheduler {
     // Stored.
     pub(crate) meta: Meta,
     pub(crate) target: Option<ServiceSpec>,
+    pub(crate) good: Option<ServiceSpec>,
+    pub(crate) undone: Option<Undone>,
     pub(crate) units: BTreeMap<UnitKey, UnitRecord>,
     pub(crate) decommissions: BTreeMap<InstanceName, DecommissionRecord>,
     pub(crate) plans: BTreeMap<String, PlanRecord>,
@@ -51,6 +54,8 @@ pub struct Scheduler {
     pub(crate) wanted: BTreeSet<UnitKey>,
     pub(crate) in_work: BTreeSet<UnitKey>,
     pub(crate) is_erasing: bool,
+    /// About the deploy plan as a whole, for people.
+    pub(crate) note: String,
     pub(crate) dirty: Dirty,
     pub(crate) effects: Vec<Command>,
     pub(crate) wake: Option<Timestamp>,
@@ -61,6 +66,8 @@ pub struct Scheduler {
 pub(crate) struct Dirty {
     pub(crate) meta: bool,
     pub(crate) target: bool,
+    pub(crate) good: bool,
+    pub(crate) undone: bool,
     pub(crate) units: BTreeSet<UnitKey>,
     pub(crate) decommissions: BTreeSet<InstanceName>,
     pub(crate) plans: BTreeSet<String>,
@@ -80,6 +87,8 @@ impl Scheduler {
             owner,
             meta: snapshot.meta,
             target: snapshot.target,
+            good: snapshot.good,
+            undone: snapshot.undone,
             units: snapshot.units,
             decommissions: snapshot.decommissions,
             plans: snapshot.plans,
@@ -102,6 +111,7 @@ impl Scheduler {
             wanted: BTreeSet::new(),
             in_work: BTreeSet::new(),
             is_erasing: false,
+            note: String::new(),
             dirty: Dirty::default(),
             effects: Vec::new(),
             wake: None,
@@ -146,6 +156,8 @@ impl Scheduler {
         Snapshot {
             meta: self.meta.clone(),
             target: self.target.clone(),
+            good: self.good.clone(),
+            undone: self.undone.clone(),
             units: self
                 .units
                 .iter()
@@ -181,6 +193,7 @@ impl Scheduler {
                 self.advance_decommissions(now);
                 self.advance_plans(now);
                 self.advance_recovery(now);
+                self.advance_undo(now);
             }
             self.advance_kills(now);
             self.advance_offers_wanted();
@@ -289,8 +302,13 @@ impl Scheduler {
             task.ended_at = task.ended_at.or(Some(now));
             self.kills.remove(&status.task_id);
         }
-        let changed = *task != before || (was_there && unit.is_reserving);
+        let is_restarted = status.reason == Some(model::Reason::ContainerRestarted);
+        let changed = *task != before || (was_there && unit.is_reserving) || is_restarted;
         unit.is_reserving &= !was_there;
+        if is_restarted {
+            ended(unit, now, format!("{name}: {}", status.message));
+            unit.ready_since = None;
+        }
         if status.state == TaskState::Finished
             && let Some(spec) = unit.spec.as_ref().and_then(|spec| spec.task(name))
             && spec.goal != crate::spec::Goal::Running
@@ -344,6 +362,14 @@ impl Scheduler {
         {
             writes.push(Write::Target(Box::new(target.clone())));
         }
+        if dirty.good
+            && let Some(good) = &self.good
+        {
+            writes.push(Write::Good(Box::new(good.clone())));
+        }
+        if dirty.undone {
+            writes.push(Write::Undone(self.undone.clone().map(Box::new)));
+        }
         for key in dirty.units {
             let unit = self.units.get(&key).map(|unit| Box::new(unit.clone()));
             writes.push(Write::Unit(key, unit));
@@ -367,6 +393,16 @@ impl Scheduler {
     pub(crate) fn is_launching(&self, key: &UnitKey) -> bool {
         self.launching.values().any(|units| units.contains(key))
     }
+}
+
+/// A task of the unit ended by itself.
+pub(crate) fn ended(unit: &mut UnitRecord, now: Timestamp, problem: String) {
+    if unit.ready_since.is_some_and(|since| now.since(since) >= limits::RETRY_FORGET) {
+        unit.ends = 0;
+    }
+    unit.ends += 1;
+    unit.tried_since = unit.tried_since.or(Some(now));
+    unit.problem = problem;
 }
 
 /// Counts a failure and sets when it is tried again.

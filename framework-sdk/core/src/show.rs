@@ -137,7 +137,27 @@ impl Scheduler {
                 phase_view(&phase.name, &phase.strategy, views)
             })
             .collect();
-        plan_view(&plan.name, &plan.strategy, phases, is_paused)
+        let mut view = plan_view(&plan.name, &plan.strategy, phases, is_paused);
+        if plan.name == DEPLOY {
+            view.note = self.deploy_note();
+        }
+        view
+    }
+
+    fn deploy_note(&self) -> String {
+        match &self.undone {
+            _ if !self.note.is_empty() => self.note.clone(),
+            Some(undone) => {
+                let logs = undone.task_id.as_ref().map(|id| format!("; see mezzo task logs {id} --stderr"));
+                format!(
+                    "the last update was undone: {}{}; correct the option with: mezzo catalog update {}",
+                    undone.words(),
+                    logs.unwrap_or_default(),
+                    self.owner.framework
+                )
+            }
+            None => String::new(),
+        }
     }
 
     fn step_view(&self, plan: &str, phase: &str, step: &Step, waiting: String) -> StepView {
@@ -269,5 +289,6 @@ fn phase_view(name: &str, strategy: &Strategy, steps: Vec<StepView>) -> PhaseVie
 
 fn plan_view(name: &str, strategy: &Strategy, phases: Vec<PhaseView>, is_paused: bool) -> PlanView {
     let status = Status::of(phases.iter().map(|phase| phase.status), is_paused);
-    PlanView { name: name.to_owned(), status, is_paused, strategy: strategy_name(strategy), phases }
+    let note = String::new();
+    PlanView { name: name.to_owned(), status, is_paused, strategy: strategy_name(strategy), note, phases }
 }

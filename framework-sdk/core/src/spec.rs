@@ -1,14 +1,16 @@
 //! What a framework wants to be: pods of tasks, how many, where, and in which order they come up. Pure data; it is
 //! stored as the target and compared with what runs. What is only known at launch is added by the framework's renderer.
+mod changes;
 mod check;
 mod plan;
 mod pod;
 mod task;
 mod validate;
 
+pub use changes::PodChange;
 pub use check::{CheckKind, CheckSpec, PortRef};
 pub use plan::{PhaseSpec, PhaseWork, PlanSpec, Strategy};
-pub use pod::{DecommissionSpec, InstanceName, InvalidInstanceName, PlacementRule, PodSpec};
+pub use pod::{DecommissionSpec, InstanceName, InvalidInstanceName, PlacementRule, PodSpec, RollSpec};
 pub use task::{
     ArtifactSpec, DiscoverySpec, Goal, PortKind, PortSpec, Propagation, RestartPolicy, Root, TaskSpec, VipSpec,
     VolumeSource, VolumeSpec,
@@ -45,6 +47,10 @@ pub struct ServiceSpec {
     /// Actions done in order after everything is killed by an uninstall.
     #[serde(default)]
     pub uninstall_after_kill: Vec<String>,
+    /// What the framework made it of (its options), in its own words; never looked into. A target that cannot be completed
+    /// is undone, and by this the framework is told what counts again. Without it a target is never undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<String>,
 }
 
 impl ServiceSpec {
@@ -57,6 +63,7 @@ impl ServiceSpec {
             plans: Vec::new(),
             uninstall_before_kill: Vec::new(),
             uninstall_after_kill: Vec::new(),
+            settings: None,
         }
     }
     /// The pod of that name.

@@ -33,17 +33,23 @@ impl Scheduler {
             self.finish_step(now, out);
             return Ok(());
         }
+        self.refuse_undone(&spec)?;
         self.check_change(&spec)?;
+        self.forget_undone(&spec);
+        self.replace_target(spec);
+        self.finish_step(now, out);
+        Ok(())
+    }
+
+    pub(crate) fn replace_target(&mut self, spec: ServiceSpec) {
         self.forget_changed_steps(&spec);
         self.target = Some(spec);
         self.meta.generation += 1;
         self.dirty.target = true;
         self.dirty.meta = true;
-        self.finish_step(now, out);
-        Ok(())
     }
 
-    fn check_change(&self, spec: &ServiceSpec) -> Result<(), SpecError> {
+    pub(crate) fn check_change(&self, spec: &ServiceSpec) -> Result<(), SpecError> {
         for (key, unit) in &self.units {
             let Some(launched) = &unit.spec else { continue };
             let pod = spec.pod(&key.instance.pod);
@@ -98,9 +104,10 @@ impl Scheduler {
             let is_changed = spec
                 .pod(&key.instance.pod)
                 .is_some_and(|pod| unit.spec.as_ref().is_some_and(|launched| !launched.runs_as(pod)));
-            if is_changed && unit.failures > 0 {
+            if is_changed && (unit.failures > 0 || unit.ends > 0) {
                 // What failed was something else: the new one is tried at once.
                 unit.failures = 0;
+                unit.ends = 0;
                 unit.retry_at = None;
                 self.dirty.units.insert(key.clone());
             }

@@ -575,6 +575,8 @@ impl World {
         match write {
             Write::Meta(meta) => self.stored.meta = meta,
             Write::Target(target) => self.stored.target = Some(*target),
+            Write::Good(good) => self.stored.good = Some(*good),
+            Write::Undone(undone) => self.stored.undone = undone.map(|undone| *undone),
             Write::Unit(key, Some(unit)) => drop(self.stored.units.insert(key, *unit)),
             Write::Unit(key, None) => drop(self.stored.units.remove(&key)),
             Write::Decommission(instance, Some(record)) => drop(self.stored.decommissions.insert(instance, record)),

@@ -115,6 +115,8 @@ pub(crate) fn apply(services: &[ServiceHost], state: &mut Snapshot, value: &[u8]
         Stored::Write(write) => match *write {
             Write::Meta(meta) => state.meta = meta,
             Write::Target(target) => state.target = Some(*target),
+            Write::Good(good) => state.good = Some(*good),
+            Write::Undone(undone) => state.undone = undone.map(|undone| *undone),
             Write::Unit(key, Some(unit)) => drop(state.units.insert(key, *unit)),
             Write::Unit(key, None) => drop(state.units.remove(&key)),
             Write::Decommission(instance, Some(record)) => drop(state.decommissions.insert(instance, record)),
@@ -132,6 +134,8 @@ fn key_of(write: &Stored) -> String {
         Stored::Write(write) => match &**write {
             Write::Meta(_) => "meta".to_owned(),
             Write::Target(_) => "target".to_owned(),
+            Write::Good(_) => "good".to_owned(),
+            Write::Undone(_) => "undone".to_owned(),
             Write::Unit(key, _) => format!("unit/{key}"),
             Write::Decommission(instance, _) => format!("decommission/{instance}"),
             Write::Plan(plan, _) => format!("plan/{plan}"),

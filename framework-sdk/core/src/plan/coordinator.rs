@@ -8,8 +8,9 @@ use super::Status;
 use super::strategy::turns;
 use crate::event::{Answer, Command};
 use crate::record::{Intent, StepRecord, UnitKey};
+use crate::recovery::is_whole;
 use crate::scheduler::Scheduler;
-use crate::spec::{DEPLOY, Goal, PhaseSpec, PhaseWork, PlanSpec, PodSpec, ServiceSpec};
+use crate::spec::{DEPLOY, Goal, PhaseSpec, PhaseWork, PlanSpec, PodSpec, ServiceSpec, Strategy};
 
 /// One step of a phase.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,14 @@ pub(crate) struct Step {
 pub(crate) enum Work {
     Unit(UnitKey),
     Action(String),
+}
+
+/// How the others of a phase are, for a unit that is to be rolled.
+struct Others<'a> {
+    /// One that does not do its work.
+    broken: Option<&'a UnitKey>,
+    /// Whether one is being rolled.
+    is_rolling: &'a mut bool,
 }
 
 /// The steps of a phase for a target.
@@ -140,7 +149,14 @@ impl Scheduler {
             let Some(unit) = self.units.get(key) else { return false };
             let is_new =
                 target.pod(&key.instance.pod).is_some_and(|pod| unit.spec.as_ref().is_some_and(|s| s.runs_as(pod)));
-            !complete && unit.was_complete && (unit.intent != Intent::Run || unit.executor_id.is_none() || is_new)
+            let is_stopped = unit.intent != Intent::Run || unit.executor_id.is_none();
+            !complete && unit.was_complete && (is_stopped || is_new || unit.is_held)
+        });
+        // Whoever does not do its work comes first, or is waited for: two at once would be missing.
+        let broken: Option<UnitKey> = steps.iter().find_map(|step| {
+            let Work::Unit(key) = &step.work else { return None };
+            let unit = self.units.get(key).filter(|_| phase.strategy != Strategy::Serial)?;
+            (unit.was_complete && !is_whole(key, unit)).then(|| key.clone())
         });
         let mut step_turns = Vec::new();
         let mut is_stale = true;
@@ -159,7 +175,8 @@ impl Scheduler {
                 Work::Action(action) => self.drive_action(now, plan, &record_key, action),
                 Work::Unit(key) => {
                     let pod = target.pod(&key.instance.pod).expect("steps are made of the target's pods");
-                    self.drive_step(now, plan, key, pod, &mut is_rolling)
+                    let broken = broken.as_ref().filter(|broken| *broken != key);
+                    self.drive_step(now, plan, key, pod, Others { broken, is_rolling: &mut is_rolling })
                 }
             };
             self.record_step(now, plan, &record_key, &step.work, status);
@@ -181,7 +198,7 @@ impl Scheduler {
         plan: &str,
         key: &UnitKey,
         pod: &PodSpec,
-        is_rolling: &mut bool,
+        others: Others<'_>,
     ) -> (Status, String) {
         if self.decommissions.contains_key(&key.instance) {
             return (Status::Pending, format!("{} is being taken away first", key.instance));
@@ -192,13 +209,25 @@ impl Scheduler {
         // News of tasks may come before the launch's own result: until that, the launch is not over.
         if is_old && unit.intent == Intent::Run && !(is_launching && unit.is_over()) {
             if !unit.is_over() {
-                if unit.was_complete && *is_rolling {
+                if unit.was_complete && *others.is_rolling && !unit.is_held {
                     // It goes on as it was until its turn; recovery may look after it.
                     return (Status::Pending, "waits for another instance to be replaced".to_owned());
                 }
-                *is_rolling = true;
-                unit.intent = Intent::Restart;
+                if let Some(broken) = others.broken
+                    && is_whole(key, unit)
+                    && !unit.is_held
+                {
+                    return (Status::Pending, format!("waits for {broken} to be ready: both would be missing"));
+                }
+                *others.is_rolling = true;
                 self.in_work.insert(key.clone());
+                if let Err(waiting) = self.hold(now, plan, key, pod) {
+                    return waiting;
+                }
+                let unit = self.units.get_mut(key).expect("it was there above");
+                unit.intent = Intent::Restart;
+                unit.tried_since = Some(now);
+                unit.ends = 0;
                 self.dirty.units.insert(key.clone());
                 return (Status::Prepared, format!("{key} is being stopped to be launched as it should be now"));
             }
@@ -210,6 +239,27 @@ impl Scheduler {
         }
         self.in_work.insert(key.clone());
         self.drive_unit(now, plan, key, pod)
+    }
+
+    /// What is done before a unit is stopped for a roll. One that never did its work as it is has nothing to lose.
+    fn hold(&mut self, now: Timestamp, plan: &str, key: &UnitKey, pod: &PodSpec) -> Result<(), (Status, String)> {
+        let unit = self.units.get_mut(key).expect("a unit that is stopped is there");
+        let action = pod.roll.as_ref().and_then(|roll| roll.before_stop.clone());
+        let Some(action) = action.filter(|_| unit.probed == unit.executor_id) else { return Ok(()) };
+        if !unit.is_held {
+            unit.is_held = true;
+            self.dirty.units.insert(key.clone());
+        }
+        let executor = unit.executor_id.as_ref().map_or("", |id| id.as_str());
+        let ask_key = format!("before roll {executor}");
+        match self.ask_about(now, &ask_key, &action, plan, key) {
+            Answer::Done => {
+                self.asks.remove(&ask_key);
+                Ok(())
+            }
+            Answer::NotYet(words) => Err((Status::Starting, words)),
+            Answer::Failed(words) => Err((Status::Error, words)),
+        }
     }
 
     fn drive_action(&mut self, now: Timestamp, plan: &str, record_key: &str, action: &str) -> (Status, String) {

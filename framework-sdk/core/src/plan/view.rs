@@ -59,6 +59,9 @@ pub struct PlanView {
     pub is_paused: bool,
     /// `serial`, `parallel` or `dependency`.
     pub strategy: String,
+    /// About the plan as a whole, in words: that an update was undone and why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
     /// Its phases, in order.
     pub phases: Vec<PhaseView>,
 }

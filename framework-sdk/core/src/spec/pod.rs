@@ -28,6 +28,10 @@ pub struct PodSpec {
     pub executor_mem: Milli,
     /// How instances are taken away. `None`: never (a target that would is refused).
     pub decommission: Option<DecommissionSpec>,
+    /// What is done around a roll: a stop because the instance is to run as something else.
+    pub roll: Option<RollSpec>,
+    /// How long a changed instance may take to be ready; then the target is undone. `None`: the default.
+    pub settle: Option<Span>,
     /// How long an unreachable instance is waited for before it is replaced elsewhere. `None`: until somebody asks.
     pub replace_unreachable_after: Option<Span>,
     /// Anything whose change must roll the pod although nothing above changes: a digest of what the renderer would
@@ -43,6 +47,17 @@ pub struct DecommissionSpec {
     pub before_kill: Option<String>,
     /// Done after its tasks have ended.
     pub after_kill: Option<String>,
+}
+
+/// What happens around the stop of an instance that is launched again as something else. Actions are names given to
+/// `Framework::act`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RollSpec {
+    /// Done before its tasks are stopped; again if it takes so long that the scheduler is restarted meanwhile.
+    pub before_stop: Option<String>,
+    /// Done when it does its work again, or when it goes on as it was after all.
+    pub after_ready: Option<String>,
 }
 
 /// A rule for the agent of an instance.
