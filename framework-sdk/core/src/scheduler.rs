@@ -247,7 +247,9 @@ impl Scheduler {
     /// A task that nobody here knows (any more) is killed. Until it has ended, what its pod held was in use, and no offer
     /// showed it: then it is looked for.
     fn update_stranger(&mut self, status: &TaskStatus) {
-        if status.state == TaskState::Unknown {
+        // What is unreachable cannot be killed, and the answer to a kill would be that it is unreachable. It is heard of when
+        // it returns.
+        if matches!(status.state, TaskState::Unknown | TaskState::Unreachable) {
             return;
         }
         if !status.state.is_terminal() {

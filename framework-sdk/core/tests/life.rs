@@ -5,7 +5,7 @@ use framework_core::spec::{
     PortSpec, Propagation, ServiceSpec, Strategy, TaskSpec, VolumeSource, VolumeSpec,
 };
 use framework_core::testing::{World, role};
-use framework_core::{Event, LaunchOutcome};
+use framework_core::{Command, Event, LaunchOutcome};
 use model::{Milli, Reason, Refusal, TaskState, TaskStatus};
 
 fn task(name: &str, cpus: i64) -> TaskSpec {
@@ -450,4 +450,34 @@ fn a_launch_whose_tasks_were_dropped_is_not_over_before_its_own_result() {
     world.add_agent("a2", 4000, 4096);
     deploy(&mut world);
     assert_eq!(world.running(), ["web-0.server@a2"]);
+}
+
+/// Otherwise kill and answer would go to and fro for as long as the agent is away.
+#[test]
+fn a_task_that_nobody_knows_is_killed_when_it_can_be() {
+    let mut world = World::new(service(vec![pod("web", 1, 500)])).agent("a1", 4000, 4096);
+    deploy(&mut world);
+    for (state, is_killed) in
+        [(TaskState::Running, true), (TaskState::Unreachable, false), (TaskState::Unknown, false), (TaskState::Gone, false)]
+    {
+        let status = TaskStatus {
+            task_id: model::TaskId::new("web-7.server.1").expect("valid"),
+            state,
+            reason: Some(Reason::Reconciliation),
+            source: model::task::Source::Master,
+            message: String::new(),
+            agent_id: None,
+            executor_id: None,
+            uuid: None,
+            healthy: None,
+            ready: None,
+            timestamp: model::Timestamp::default(),
+        };
+        let mut commands = Vec::new();
+        world.ask(|core, now, out| {
+            core.step(now, Event::Update(status), out);
+            commands.clone_from(out);
+        });
+        assert_eq!(commands.iter().any(|command| matches!(command, Command::Kill { .. })), is_killed, "{state:?}");
+    }
 }

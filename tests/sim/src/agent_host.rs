@@ -2,12 +2,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agent_core::{
-    Agent, AgentConfig, Checkpoint, Command, Decision, End, Event, PodId, Report, ReportKind, VolumeKey, Write,
+    Agent, AgentConfig, Command, Decision, End, Event, PodId, Report, ReportKind, VolumeKey, Write,
 };
 use master_core::{Event as MasterEvent, SessionId};
 use model::link::FromAgent;
 use model::{FrameworkId, Milli, Quantities, TaskId};
 
+use crate::disk::{Disk, Torn};
 use crate::faults::Crash;
 use crate::service_spec::{JOB, SERVER};
 use crate::world::{Happening, Peer, World};
@@ -19,8 +20,10 @@ pub(crate) struct AgentHost {
     pub(crate) core: Option<Agent>,
     pub(crate) life: u64,
     pub(crate) session: Option<SessionId>,
-    checkpoint: Checkpoint,
+    disk: Disk,
     disk_until: u64,
+    /// Nothing more fits on the disk until then.
+    pub(crate) full_until: u64,
     wake: Option<u64>,
     /// How far off its clock is.
     pub(crate) skew: i64,
@@ -55,8 +58,9 @@ impl AgentHost {
             core: None,
             life: 0,
             session: None,
-            checkpoint: Checkpoint::default(),
+            disk: Disk::default(),
             disk_until: 0,
+            full_until: 0,
             wake: None,
             skew: 0,
             boots: 1,
@@ -82,7 +86,8 @@ impl AgentHost {
                 disk: Milli::units(1000),
                 ports: [(20000, 20009)].into_iter().collect(),
                 ..Quantities::default()
-            },
+            }
+            .into(),
             attributes: BTreeMap::new(),
             region: String::new(),
             zone: String::new(),
@@ -102,7 +107,7 @@ impl World {
         let host = &mut self.agents[agent];
         host.life += 1;
         host.wake = None;
-        let core = Agent::new(host.config(), host.checkpoint.clone(), seed, now);
+        let core = Agent::new(host.config(), host.disk.load(), seed, now);
         host.core = Some(core.map_err(|refusal| format!("{} does not start: {refusal}", host.name))?);
         self.agent_hears(agent, Event::Tick)
     }
@@ -121,7 +126,7 @@ impl World {
         // What was kept on it is gone: somebody has to say that it is to be made anew.
         self.data_lost = true;
         let host = &mut self.agents[agent];
-        host.checkpoint = Checkpoint::default();
+        host.disk = Disk::default();
         host.executors.clear();
         host.dead.clear();
         host.volumes.clear();
@@ -225,16 +230,14 @@ impl World {
     /// Whatever could be asked about after a crash is on the disk before anybody sees it.
     fn nothing_is_done_too_early(&self, agent: usize, command: &Command) -> Result<(), String> {
         let host = &self.agents[agent];
-        let pods = &host.checkpoint.pods;
         match command {
             Command::Start { pod_id } => {
-                let written = pods.get(pod_id).and_then(|(_, progress)| progress.as_ref());
-                if !written.is_some_and(|progress| progress.started) {
+                if !host.disk.progress(pod_id).is_some_and(|progress| progress.started) {
                     return Err(format!("{}: pod {pod_id} starts before that is written", host.name));
                 }
             }
             Command::Send(FromAgent::Update { status, .. }) if status.uuid.is_some() => {
-                let mut tasks = pods.values().filter_map(|(_, progress)| progress.as_ref()).flat_map(|p| &p.tasks);
+                let mut tasks = host.disk.all_progress().flat_map(|progress| &progress.tasks);
                 if !tasks.any(|task| task.stream.iter().any(|update| update.uuid == status.uuid)) {
                     return Err(format!("{}: an update of {} is sent before it is written", host.name, status.task_id));
                 }
@@ -442,14 +445,26 @@ impl World {
         if self.agents[agent].life != life {
             return Ok(());
         }
+        if self.now < self.agents[agent].full_until {
+            // The shell ends with an error; whoever starts it again does so when there is room.
+            self.agent_dies(agent);
+            let room = self.agents[agent].full_until;
+            self.at(room, Happening::AgentStarts { agent });
+            return Ok(());
+        }
         let crash = self.crash_at_write("agent");
-        if crash != Some(Crash::Before) {
-            for write in writes {
-                self.agents[agent].checkpoint.apply(write);
-            }
+        let disk = &mut self.agents[agent].disk;
+        match crash {
+            Some(Crash::Before) => {}
+            Some(Crash::Within) => disk.tear(writes, Torn::Beginning, &mut self.rng),
+            Some(Crash::WithPower) => disk.tear(writes, Torn::Part, &mut self.rng),
+            None | Some(Crash::After) => disk.write(writes),
         }
         if crash.is_some() {
             self.agent_dies(agent);
+            if crash == Some(Crash::WithPower) {
+                self.agents[agent].reboots();
+            }
             let outage = self.outage(3000);
             self.after(outage, Happening::AgentStarts { agent });
             return Ok(());

@@ -43,6 +43,10 @@ pub const FAULTS: &[&str] = &[
     "host reboot",
     "clock skew",
     "last words of an executor",
+    "last words of a link",
+    "agent crash within a write",
+    "agent crash with the power within a write",
+    "disk full",
 ];
 
 /// Rows of the task's table that the ledger must go through (the rest cannot happen: an agent reports no such step).

@@ -6,11 +6,15 @@ use model::link::ToAgent;
 use crate::swarm::KINDS;
 use crate::world::{Happening, Peer, World};
 
-/// When a process dies around a write: the two moments between which everything can be lost.
+/// When a process dies around a write: what it knew by then and what is there afterwards differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Crash {
+pub enum Crash {
     /// Nothing of the write is there.
     Before,
+    /// The process is killed in it, and a beginning of it is there. For agents: others write all or nothing.
+    Within,
+    /// The machine stops in it, and some of it is there. For agents.
+    WithPower,
     /// It is there, and the process never heard so.
     After,
 }
@@ -44,7 +48,13 @@ impl World {
         if self.rng.between(0, 999) >= self.swarm.crashes_at_writes {
             return None;
         }
-        let (crash, when) = if self.rng.percent(50) { (Crash::Before, "before") } else { (Crash::After, "after") };
+        let is_torn = who == "agent" && self.rng.percent(self.swarm.torn);
+        let (crash, when) = match (is_torn, self.rng.percent(50)) {
+            (false, true) => (Crash::Before, "before"),
+            (false, false) => (Crash::After, "after"),
+            (true, true) => (Crash::Within, "within"),
+            (true, false) => (Crash::WithPower, "with the power within"),
+        };
         self.counts.hit(format!("fault: {who} crash {when} a write"));
         Some(crash)
     }
@@ -196,6 +206,14 @@ impl World {
                 let outage = self.outage(5000);
                 self.after(outage, Happening::AgentStarts { agent });
             }
+            20 => {
+                self.counts.hit("fault: disk full");
+                let until = self.now + self.rng.between(1000, 30_000);
+                match self.rng.index(self.agents.len() + 1) {
+                    0 => self.master.full_until = until,
+                    number => self.agents[number - 1].full_until = until,
+                }
+            }
             _ => self.operators()?,
         }
         Ok(())
@@ -283,10 +301,11 @@ impl World {
 
     /// Everything that is down comes up.
     pub(crate) fn heal(&mut self) {
-        self.master.stalled_until = 0;
+        (self.master.stalled_until, self.master.full_until) = (0, 0);
         self.cut_off.clear();
         self.after(0, Happening::MasterStarts);
         for agent in 0..self.agents.len() {
+            self.agents[agent].full_until = 0;
             self.after(10, Happening::AgentStarts { agent });
             // A drain that nobody called off would never let anybody back.
             self.after(1000, Happening::AgentReactivated { agent });

@@ -14,6 +14,7 @@ pub mod counts;
 
 mod agent_host;
 mod checks;
+mod disk;
 mod faults;
 mod framework_host;
 mod master_host;
@@ -26,6 +27,7 @@ mod tell;
 mod world;
 
 pub use counts::Counts;
+pub use faults::Crash;
 
 /// Runs one seed: first with faults, then without until everything has converged.
 ///
@@ -52,21 +54,24 @@ pub fn digest(seed: u64) -> u64 {
     run_world(seed, world, &mut Counts::default()).map_or(0, |world| world.digest.unwrap_or_default())
 }
 
-/// Who writes.
-pub const WRITERS: &[&str] = &["master", "agent", "scheduler"];
+/// Who writes, and how each can die at that: a master's writes are transactions, and a scheduler's are the master's.
+pub const WRITERS: &[(&str, &[Crash])] = &[
+    ("master", &[Crash::Before, Crash::After]),
+    ("agent", &[Crash::Before, Crash::Within, Crash::WithPower, Crash::After]),
+    ("scheduler", &[Crash::Before, Crash::After]),
+];
 
-/// Runs one seed in which nothing breaks, but one of [`WRITERS`] dies at its n-th write, before it is on the disk or
-/// after. Says whether there are so many writes.
+/// Runs one seed in which nothing breaks, but one of [`WRITERS`] dies at its n-th write, in one of
+/// the ways of [`Crash`]. Says whether there are so many writes.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_with_crash(seed: u64, who: &'static str, nth: u64, after: bool) -> Result<bool, String> {
+pub fn run_with_crash(seed: u64, who: &'static str, nth: u64, crash: Crash) -> Result<bool, String> {
     let mut world = world::World::new(seed);
     world.swarm = swarm::Swarm::calm();
-    let crash = if after { faults::Crash::After } else { faults::Crash::Before };
     world.crash = Some(faults::CrashAt { who, left: nth, crash, is_done: false });
     let world = run_world(seed, world, &mut Counts::default());
-    let world = world.map_err(|what| format!("{what}\n  the {who} died at its write {nth}, after it: {after}"))?;
+    let world = world.map_err(|what| format!("{what}\n  the {who} died at its write {nth}, {crash:?}"))?;
     Ok(world.crash.is_some_and(|crash| crash.is_done))
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct MasterHost {
     disk_until: u64,
     /// The disk is slow until then.
     pub(crate) stalled_until: u64,
+    /// Nothing more fits on the disk until then.
+    pub(crate) full_until: u64,
     allocating: bool,
     timer: Option<u64>,
     /// How far off its clock is.
@@ -56,6 +58,7 @@ impl MasterHost {
             said_ended: BTreeSet::new(),
             disk_until: 0,
             stalled_until: 0,
+            full_until: 0,
             allocating: false,
             timer: None,
             skew: 0,
@@ -248,6 +251,13 @@ impl World {
         if self.master.life != life || self.master.core.is_none() {
             return Ok(());
         }
+        if self.now < self.master.full_until {
+            // A transaction that cannot be committed leaves nothing; the shell ends with an error.
+            self.master_dies();
+            let room = self.master.full_until;
+            self.at(room, Happening::MasterStarts);
+            return Ok(());
+        }
         let crash = self.crash_at_write("master");
         if crash != Some(Crash::Before) {
             for record in records {
@@ -275,6 +285,7 @@ impl World {
             | Record::Framework(_)
             | Record::ForgetFramework(_)
             | Record::Weight { .. }
+            | Record::Quota { .. }
             | Record::Privileged(_)
             | Record::Vip { .. }
             | Record::DropVips(_) => {}

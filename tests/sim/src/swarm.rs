@@ -11,6 +11,10 @@ pub(crate) struct Swarm {
     pub(crate) duplicated: u64,
     /// How many of a thousand writes a process dies at.
     pub(crate) crashes_at_writes: u64,
+    /// Per cent of an agent's deaths at a write that leave a part of it.
+    pub(crate) torn: u64,
+    /// Per cent of broken links whose ends hear what was under way until they notice.
+    pub(crate) last_words: u64,
     /// The longest pause between two faults, in milliseconds.
     pub(crate) pause: u64,
     /// How far clocks may be apart from each other, and from what they were before a restart, in milliseconds.
@@ -20,7 +24,7 @@ pub(crate) struct Swarm {
 }
 
 /// Kinds of faults that `faults.rs` chooses from.
-pub(crate) const KINDS: u64 = 22;
+pub(crate) const KINDS: u64 = 23;
 
 impl Swarm {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
@@ -29,6 +33,8 @@ impl Swarm {
             delayed: or_nothing(rng, 1, 6),
             duplicated: or_nothing(rng, 1, 4),
             crashes_at_writes: or_nothing(rng, 1, 12),
+            torn: or_nothing(rng, 20, 80),
+            last_words: or_nothing(rng, 10, 60),
             pause: rng.between(3000, 12_000),
             skew: if rng.percent(50) { 0 } else { rng.between(1, 300_000) },
             without: (0..KINDS).filter(|_| rng.percent(20)).collect(),
@@ -36,7 +42,7 @@ impl Swarm {
     }
     /// Nothing breaks but what is asked for.
     pub(crate) fn calm() -> Self {
-        Self { delayed: 0, duplicated: 0, crashes_at_writes: 0, pause: 0, skew: 0, without: (0..KINDS).collect() }
+        Self { delayed: 0, duplicated: 0, crashes_at_writes: 0, torn: 0, last_words: 0, pause: 0, skew: 0, without: (0..KINDS).collect() }
     }
     pub(crate) fn has(&self, kind: u64) -> bool {
         !self.without.contains(&kind)
