@@ -46,13 +46,13 @@ const NODES: &str = "nodes";
 pub async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let sdk = Sdk::new(Config::from_environment()?)?;
     let config = sdk.config();
-    let options = Options::from_json(&config.options.to_string())?;
+    let options = Options::from_json(&config.settings())?;
     let shared = Arc::new(Shared {
         name: config.framework_name.clone(),
         master: config.master.clone(),
         role: sdk.role().clone(),
         handle: sdk.handle(),
-        options,
+        known: std::sync::Mutex::new((config.settings().into(), Arc::new(options))),
         pool: HttpClient::new(&config.master, MASTER_NAME, &Identity::load(&config.identity_dir)?)?,
         secrets: RwLock::new(None),
         vip: OnceCell::new(),
@@ -90,7 +90,8 @@ struct Shared {
     master: String,
     role: RoleName,
     handle: Handle,
-    options: Options,
+    /// The options in effect, as text and read; see [`Shared::options`].
+    known: std::sync::Mutex<(Arc<str>, Arc<Options>)>,
     /// The master's HTTP side: the pool's store.
     pool: HttpClient,
     /// How far nodes are with the images they are to have.
@@ -124,6 +125,25 @@ struct Nodes {
 }
 
 impl Shared {
+    /// The options that count now: those given, or, if an update to them was undone, those of the cluster as it is.
+    fn options(&self) -> Arc<Options> {
+        self.current().1
+    }
+
+    /// The same with the text they were read from.
+    fn current(&self) -> (Arc<str>, Arc<Options>) {
+        let settings = self.handle.settings();
+        let mut known = self.known.lock().expect("nobody panics with the lock");
+        if known.0 != settings {
+            match Options::from_json(&settings) {
+                Ok(options) => *known = (settings, Arc::new(options)),
+                // They were read once, by a scheduler that knew them.
+                Err(refusal) => tracing::error!(why = refusal.message, "the options in effect cannot be read"),
+            }
+        }
+        known.clone()
+    }
+
     async fn secrets(&self) -> Result<Arc<Secrets>, Refusal> {
         if let Some(secrets) = &*self.secrets.read().await {
             return Ok(secrets.clone());
@@ -139,7 +159,7 @@ impl Shared {
         if let Some(refusal) = restore::waiting(self) {
             return Err(refusal);
         }
-        let seconds = self.options.certificate_seconds();
+        let seconds = self.options().certificate_seconds();
         let secrets = Arc::new(Secrets::load_or_make(self.handle.state(), seconds).await?);
         *known = Some(secrets.clone());
         Ok(secrets)
@@ -151,9 +171,13 @@ impl Shared {
     }
 
     fn nodes(&self) -> Nodes {
+        self.nodes_with(self.options().node_count)
+    }
+
+    /// The nodes there are to be if the option says so.
+    fn nodes_with(&self, option: u32) -> Nodes {
         let stored: Option<Nodes> =
             self.handle.state().get(NODES).and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let option = self.options.node_count;
         match stored {
             Some(nodes) if nodes.option == option => nodes,
             // The option was changed: keep who is there, and grow or shrink from the end.
@@ -178,14 +202,16 @@ impl Shared {
     }
 
     fn service(&self, nodes: &NodeSet) -> ServiceSpec {
-        crate::topology::service(&self.name, &self.role, &self.options, nodes)
+        let (settings, options) = self.current();
+        let service = crate::topology::service(&self.name, &self.role, &options, nodes);
+        ServiceSpec { settings: Some(settings.to_string()), ..service }
     }
 }
 
 impl Framework for Cluster {
     async fn target(&self, current: Option<&ServiceSpec>) -> Result<ServiceSpec, Refusal> {
         let members = current.and_then(|current| current.pod(ETCD)).map_or(0, |pod| pod.count);
-        if members > self.shared.options.control_plane_count() {
+        if members > self.shared.options().control_plane_count() {
             let next = "set high_availability to true again; or back up, and restore under another name";
             let words = format!("the control plane has {members} of everything and stays so");
             return Err(Refusal::new("K8S0014", words, next).at("high_availability"));
@@ -195,13 +221,16 @@ impl Framework for Cluster {
         let nodes = self.shared.nodes();
         self.shared.store_nodes(&nodes).await?;
         let target = self.shared.service(&nodes.set);
-        if current.is_some_and(|current| *current != target)
-            && let Err(refusal) = backup::snapshot_before(&self.shared, &self.shared.handle.view(), "update").await
-        {
-            // An update may be what heals a cluster whose etcd answers nobody.
-            tracing::warn!(code = refusal.code, why = refusal.message, "no backup before the update");
+        if current.is_some_and(|current| current.pods != target.pods) {
+            backup::try_snapshot_before(&self.shared, &self.shared.handle.view(), "update").await;
         }
         Ok(target)
+    }
+
+    async fn preview(&self, options: &serde_json::Value) -> Result<Option<ServiceSpec>, Refusal> {
+        let options = Options::from_json(&options.to_string())?;
+        let nodes = self.shared.nodes_with(options.node_count);
+        Ok(Some(crate::topology::service(&self.shared.name, &self.shared.role, &options, &nodes.set)))
     }
 
     async fn render(
@@ -226,7 +255,7 @@ impl Framework for Cluster {
         };
         let mut pod = render::Context {
             cluster: &self.shared.name,
-            options: &self.shared.options,
+            options: &crate::topology::options_of(&self.shared.options(), &instance.pod),
             secrets: &secrets,
             view,
             vip,

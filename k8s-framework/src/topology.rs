@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use framework_sdk::spec::{
     CheckKind, CheckSpec, DEPLOY, DecommissionSpec, DiscoverySpec, Goal, PhaseSpec, PhaseWork, PlacementRule, PlanSpec,
-    PodSpec, PortKind, PortRef, PortSpec, Propagation, RestartPolicy, Root, ServiceSpec, Strategy, TaskSpec, VipSpec,
-    VolumeSource, VolumeSpec,
+    PodSpec, PortKind, PortRef, PortSpec, Propagation, RestartPolicy, RollSpec, Root, ServiceSpec, Strategy, TaskSpec,
+    VipSpec, VolumeSource, VolumeSpec,
 };
 use kubernetes_core::Options;
+use kubernetes_core::extra_args::ExtraArgs;
 use kubernetes_core::flags::PKI;
 use kubernetes_core::node::{KUBELET_PORT, PROXY_HEALTH_PORT};
-use kubernetes_core::options::ComponentOptions;
+use kubernetes_core::options::{ComponentOptions, NodeOptions, NodeUpdateOptions, ProgramOptions};
 use kubernetes_core::scale::NodeSet;
 use model::{Milli, RoleName, Span};
 
@@ -48,6 +49,22 @@ pub const ACT_DNS: &str = "cluster-dns";
 pub const ACT_DRAIN: &str = "drain";
 /// After it.
 pub const ACT_DELETE_NODE: &str = "delete-node";
+/// Before a node is restarted by an update.
+pub const ACT_EMPTY_NODE: &str = "empty-node";
+/// When it is Ready again.
+pub const ACT_FILL_NODE: &str = "fill-node";
+/// Before a member of etcd is restarted by an update.
+pub const ACT_SPARE_MEMBER: &str = "spare-member";
+
+/// Keys of pods' configurations: what they are rendered with, beside what their specification says. A pod is rendered as it
+/// is specified, not as the options are now: while an update is under way, or was undone, these differ.
+const EXTRA_ARGS: &str = "extra_args";
+const NODE_OPTIONS: &str = "options";
+const PROXY_ARGS: &str = "kube-proxy extra_args";
+
+/// How long a changed part of the control plane may take to be ready; it is back after half a minute where there is little
+/// to run it on.
+const SETTLE: Span = Span::seconds(180);
 
 /// The virtual address at which everything in the pool finds the API, whichever kube-apiserver answers.
 pub const VIP: &str = "api";
@@ -133,16 +150,52 @@ fn etcd(options: &Options, count: u32) -> PodSpec {
         read_only: false,
     }];
     task.kill_grace = Some(Span::seconds(10));
-    pod(ETCD, count, vec![task])
+    let mut pod = pod(ETCD, count, vec![task]);
+    pod.settle = Some(SETTLE);
+    pod.roll = Some(RollSpec { before_stop: Some(ACT_SPARE_MEMBER.to_owned()), after_ready: None });
+    note_args(&mut pod, EXTRA_ARGS, &options.etcd.extra_args);
+    pod
 }
 
-fn control_plane(name: &str, options: &Options, count: u32, resources: &ComponentOptions) -> PodSpec {
-    let mut task = task(name, &options.images.control_plane, resources);
+/// Flags of a user roll the pod that has them.
+fn note_args(pod: &mut PodSpec, key: &str, args: &ExtraArgs) {
+    if !args.is_empty() {
+        // A map of names to texts and numbers is JSON.
+        pod.configuration.insert(key.to_owned(), serde_json::to_string(args).unwrap_or_default());
+    }
+}
+
+/// The options with which a pod is rendered: those of the cluster, and in their place those it was specified with.
+pub fn options_of(options: &Options, pod: &PodSpec) -> Options {
+    let mut options = options.clone();
+    let noted = |key: &str| pod.configuration.get(key);
+    let args =
+        |key: &str| -> ExtraArgs { noted(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default() };
+    match pod.name.as_str() {
+        ETCD => options.etcd.extra_args = args(EXTRA_ARGS),
+        APISERVER => options.kube_apiserver.extra_args = args(EXTRA_ARGS),
+        CONTROLLER_MANAGER => options.kube_controller_manager.extra_args = args(EXTRA_ARGS),
+        SCHEDULER => options.kube_scheduler.extra_args = args(EXTRA_ARGS),
+        NODE => {
+            options.kube_proxy.extra_args = args(PROXY_ARGS);
+            if let Some(node) = noted(NODE_OPTIONS).and_then(|text| serde_json::from_str(text).ok()) {
+                options.node = node;
+            }
+        }
+        _ => {}
+    }
+    options
+}
+
+fn control_plane(name: &str, options: &Options, count: u32, program: &ProgramOptions) -> PodSpec {
+    let mut task = task(name, &options.images.control_plane, &program.resources());
     task.ports = vec![any_port(HTTPS)];
     task.kill_grace = Some(Span::seconds(20));
     let mut pod = pod(name, count, vec![task]);
     // Nothing of it is on its agent: others may stand in for it anywhere.
     pod.replace_unreachable_after = options.replace_after();
+    pod.settle = Some(SETTLE);
+    note_args(&mut pod, EXTRA_ARGS, &program.extra_args);
     pod
 }
 
@@ -221,7 +274,7 @@ fn node(options: &Options, nodes: &NodeSet) -> PodSpec {
         volume("/var/lib/kubelet", VolumeSource::Sandbox("kubelet".to_owned()), Propagation::Rshared),
         volume("/run", VolumeSource::Tmpfs { size_mib: 64, mode: 0o755 }, Propagation::Private),
     ];
-    let mut proxy = task(PROXY, &options.images.node, &options.kube_proxy);
+    let mut proxy = task(PROXY, &options.images.node, &options.kube_proxy.resources());
     proxy.privileged = true;
     proxy.ports = vec![PortSpec { name: "proxy-health".to_owned(), kind: PortKind::Fixed(PROXY_HEALTH_PORT) }];
     let mut dns = task(DNS, &options.images.node, &options.dns);
@@ -233,10 +286,15 @@ fn node(options: &Options, nodes: &NodeSet) -> PodSpec {
         before_kill: Some(ACT_DRAIN.to_owned()),
         after_kill: Some(ACT_DELETE_NODE.to_owned()),
     });
+    let rendered = NodeOptions { update: NodeUpdateOptions::default(), ..options.node.clone() };
     pod.configuration = BTreeMap::from([
         ("version".to_owned(), options.kubernetes_version.clone()),
-        ("pods".to_owned(), format!("{} cpus {} mem {} disk", size.cpus.0, size.mem.0, size.disk.0)),
+        // Amounts, texts and numbers are JSON. What a drain may take is no matter of the node.
+        (NODE_OPTIONS.to_owned(), serde_json::to_string(&rendered).unwrap_or_default()),
     ]);
+    note_args(&mut pod, PROXY_ARGS, &options.kube_proxy.extra_args);
+    pod.roll =
+        Some(RollSpec { before_stop: Some(ACT_EMPTY_NODE.to_owned()), after_ready: Some(ACT_FILL_NODE.to_owned()) });
     pod
 }
 
@@ -285,6 +343,25 @@ mod tests {
         for pod in &two.pods {
             assert!(pod.runs_as(three.pod(&pod.name).expect("present")), "{}", pod.name);
         }
+    }
+
+    #[test]
+    fn a_flag_rolls_its_component_alone_and_a_pod_is_rendered_with_its_own() {
+        let role = RoleName::new("demo").expect("a role");
+        let nodes = NodeSet { count: 2, without: BTreeSet::new() };
+        let good = demo(2);
+        let text = r#"{"kube_apiserver":{"cpus":1,"mem":768,"disk":256,"extra_args":{"v":4}},"node":{"mem":1024}}"#;
+        let options = Options::from_json(text).expect("valid");
+        let updated = service("demo", &role, &options, &nodes);
+        updated.validate().expect("a valid service");
+        let changed: Vec<String> = good.changes(&updated).into_iter().map(|change| change.pod).collect();
+        assert_eq!(changed, [APISERVER, NODE]);
+        let (old, new) = (good.pod(APISERVER).expect("present"), updated.pod(APISERVER).expect("present"));
+        assert!(options_of(&options, old).kube_apiserver.extra_args.is_empty());
+        assert_eq!(options_of(&Options::default(), new).kube_apiserver, options.kube_apiserver);
+        let (old, new) = (good.pod(NODE).expect("present"), updated.pod(NODE).expect("present"));
+        assert_eq!(options_of(&options, old).node, Options::default().node);
+        assert_eq!(options_of(&Options::default(), new).node, options.node);
     }
 
     #[test]

@@ -200,6 +200,11 @@ pub fn render(version: &str, component: Component, values: &Values) -> Result<Ve
         .collect()
 }
 
+/// Names of the flags that are passed to a component of any version.
+pub(crate) fn names(component: Component) -> impl Iterator<Item = &'static str> {
+    TABLE.iter().filter(move |row| row.component == component).map(|row| row.flag)
+}
+
 /// The minor version: 20 of `1.20.2`.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ pub mod cidr;
 pub mod cleanup;
 pub mod dns;
 pub mod drain;
+pub mod extra_args;
 pub mod flags;
 pub mod images;
 pub mod kubeconfig;

@@ -27,5 +27,12 @@ pub const ARCHIVES_MAX: usize = 256;
 /// Bytes of the file in an archive that names its images; a large one is some KiB.
 pub const ARCHIVE_MANIFEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// Flags that a user adds to one component.
+pub const EXTRA_ARGS_MAX: usize = 64;
+/// Letters of such a flag's name; the longest of Kubernetes has 51.
+pub const EXTRA_ARG_NAME_MAX: usize = 64;
+/// Bytes of its value: 64 of these for six components would be more than the options may have; those are checked, too.
+pub const EXTRA_ARG_BYTES_MAX: usize = 4096;
+
 /// Backups of one kind that the master keeps for a cluster: two kinds of these are below the 128 files of a framework.
 pub const BACKUPS_MAX: u32 = 50;

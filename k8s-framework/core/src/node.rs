@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::cidr::Network;
+use crate::extra_args::ExtraArgs;
 use crate::flags::{Component, FlagError, Values, render};
 use crate::options::Amount;
 
@@ -69,6 +70,9 @@ pub struct NodeSettings {
     /// Labels of the Node.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// More flags of the kubelet.
+    #[serde(default, skip_serializing_if = "ExtraArgs::is_empty")]
+    pub kubelet_extra_args: ExtraArgs,
 }
 
 /// What the kubelet will see of the machine.
@@ -98,7 +102,8 @@ pub fn kubelet_flags(settings: &NodeSettings) -> Result<Vec<String>, FlagError> 
     ]
     .into_iter()
     .collect();
-    render(&settings.version, Component::Kubelet, &values)
+    let flags = render(&settings.version, Component::Kubelet, &values)?;
+    Ok(settings.kubelet_extra_args.put_into(Component::Kubelet, flags))
 }
 
 /// The kube-proxy's flags.

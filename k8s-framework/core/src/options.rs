@@ -5,7 +5,8 @@ use model::{Milli, Refusal, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::cidr::Network;
-use crate::flags;
+use crate::extra_args::ExtraArgs;
+use crate::flags::{self, Component};
 use crate::limits;
 
 /// What a user asks for. Every field has a default, so that `{}` is a small cluster.
@@ -23,13 +24,13 @@ pub struct Options {
     /// What etcd's members take.
     pub etcd: EtcdOptions,
     /// What a kube-apiserver takes.
-    pub kube_apiserver: ComponentOptions,
+    pub kube_apiserver: ProgramOptions,
     /// What a kube-controller-manager takes.
-    pub kube_controller_manager: ComponentOptions,
+    pub kube_controller_manager: ProgramOptions,
     /// What a kube-scheduler takes.
-    pub kube_scheduler: ComponentOptions,
+    pub kube_scheduler: ProgramOptions,
     /// What the kube-proxy of a node takes.
-    pub kube_proxy: ComponentOptions,
+    pub kube_proxy: ProgramOptions,
     /// What the DNS of a node takes.
     pub dns: ComponentOptions,
     /// Addresses of services. Must not meet the pool's pod range nor the agents' network.
@@ -67,6 +68,26 @@ pub struct NodeOptions {
     pub overhead: OverheadOptions,
     /// Labels of the Node objects.
     pub labels: BTreeMap<String, String>,
+    /// More flags of the kubelet.
+    #[serde(skip_serializing_if = "ExtraArgs::is_empty")]
+    pub kubelet_extra_args: ExtraArgs,
+    /// What may be lost when a node is emptied to be restarted by an update.
+    #[serde(skip_serializing_if = "is_default")]
+    pub update: NodeUpdateOptions,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// What may be lost when a node is emptied to be restarted by an update: the flags of `kubectl drain`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeUpdateOptions {
+    /// Pods that nobody would create again.
+    pub force: bool,
+    /// Data in emptyDir volumes.
+    pub delete_emptydir_data: bool,
 }
 
 /// What kubelet and containerd of a node take beside its pods.
@@ -93,6 +114,21 @@ pub struct ComponentOptions {
     pub disk: Amount,
 }
 
+/// What a component of Kubernetes takes, and what it is told beside what mezzo tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProgramOptions {
+    /// Processors.
+    pub cpus: Amount,
+    /// MiB of memory.
+    pub mem: Amount,
+    /// MiB of disk in the sandbox.
+    pub disk: Amount,
+    /// More flags.
+    #[serde(skip_serializing_if = "ExtraArgs::is_empty")]
+    pub extra_args: ExtraArgs,
+}
+
 /// What an etcd member takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -103,6 +139,9 @@ pub struct EtcdOptions {
     pub mem: Amount,
     /// MiB of its persistent volume.
     pub disk: Amount,
+    /// More flags.
+    #[serde(skip_serializing_if = "ExtraArgs::is_empty")]
+    pub extra_args: ExtraArgs,
 }
 
 /// Backups that the master keeps.
@@ -183,10 +222,10 @@ impl Default for Options {
             node: NodeOptions::default(),
             etcd: EtcdOptions::default(),
             // Its start alone takes three seconds of a processor; with a third of one it is ready after ten.
-            kube_apiserver: ComponentOptions::new(1000, 768, 256),
-            kube_controller_manager: ComponentOptions::new(250, 256, 128),
-            kube_scheduler: ComponentOptions::new(200, 128, 128),
-            kube_proxy: ComponentOptions::new(50, 128, 64),
+            kube_apiserver: ProgramOptions::new(1000, 768, 256),
+            kube_controller_manager: ProgramOptions::new(250, 256, 128),
+            kube_scheduler: ProgramOptions::new(200, 128, 128),
+            kube_proxy: ProgramOptions::new(50, 128, 64),
             dns: ComponentOptions::new(50, 64, 64),
             service_cidr: Network::of([10, 96, 0, 0].into(), 16).expect("16 is a prefix"),
             pod_range: Network::of([10, 100, 0, 0].into(), 14).expect("14 is a prefix"),
@@ -208,6 +247,8 @@ impl Default for NodeOptions {
             disk: Amount::units(4096),
             overhead: OverheadOptions::default(),
             labels: BTreeMap::new(),
+            kubelet_extra_args: ExtraArgs::default(),
+            update: NodeUpdateOptions::default(),
         }
     }
 }
@@ -221,6 +262,25 @@ impl ComponentOptions {
         Self { cpus: Amount::milli(cpus_milli), mem: Amount::units(mem), disk: Amount::units(disk) }
     }
 }
+impl Default for ProgramOptions {
+    fn default() -> Self {
+        Self::new(100, 128, 128)
+    }
+}
+impl ProgramOptions {
+    fn new(cpus_milli: i64, mem: i64, disk: i64) -> Self {
+        Self {
+            cpus: Amount::milli(cpus_milli),
+            mem: Amount::units(mem),
+            disk: Amount::units(disk),
+            extra_args: ExtraArgs::default(),
+        }
+    }
+    /// Without the flags.
+    pub fn resources(&self) -> ComponentOptions {
+        ComponentOptions { cpus: self.cpus, mem: self.mem, disk: self.disk }
+    }
+}
 impl Default for ComponentOptions {
     fn default() -> Self {
         Self::new(100, 128, 128)
@@ -228,7 +288,12 @@ impl Default for ComponentOptions {
 }
 impl Default for EtcdOptions {
     fn default() -> Self {
-        Self { cpus: Amount::milli(200), mem: Amount::units(256), disk: Amount::units(1024) }
+        Self {
+            cpus: Amount::milli(200),
+            mem: Amount::units(256),
+            disk: Amount::units(1024),
+            extra_args: ExtraArgs::default(),
+        }
     }
 }
 impl Default for BackupOptions {
@@ -321,6 +386,20 @@ impl Options {
             let message = format!("{} days", self.certificate_days.0);
             return Err(invalid("certificate_days", message, "0.005 to 3650"));
         }
+        for (path, component, args) in [
+            ("etcd.extra_args", Component::Etcd, &self.etcd.extra_args),
+            ("kube_apiserver.extra_args", Component::Apiserver, &self.kube_apiserver.extra_args),
+            (
+                "kube_controller_manager.extra_args",
+                Component::ControllerManager,
+                &self.kube_controller_manager.extra_args,
+            ),
+            ("kube_scheduler.extra_args", Component::Scheduler, &self.kube_scheduler.extra_args),
+            ("kube_proxy.extra_args", Component::Proxy, &self.kube_proxy.extra_args),
+            ("node.kubelet_extra_args", Component::Kubelet, &self.node.kubelet_extra_args),
+        ] {
+            args.check(component).map_err(|error| invalid(path, error.to_string(), &error.allowed()))?;
+        }
         if !(1..=limits::BACKUPS_MAX).contains(&self.backup.retention) {
             return Err(invalid("backup.retention", format!("{} backups", self.backup.retention), "1 to 50"));
         }
@@ -384,6 +463,8 @@ mod tests {
         for (json, field) in [
             (r#"{"kubernetes_version":"1.2"}"#, "kubernetes_version"),
             (r#"{"node":{"mem":4}}"#, "node.mem"),
+            (r#"{"kube_apiserver":{"mem":768,"extra_args":{"etcd-servers":"x"}}}"#, "kube_apiserver.extra_args"),
+            (r#"{"node":{"kubelet_extra_args":{"V":4}}}"#, "node.kubelet_extra_args"),
             (r#"{"service_cidr":"10.101.0.0/20"}"#, "service_cidr"),
             (r#"{"service_cidr":"10.0.0.0/8"}"#, "service_cidr"),
             (r#"{"cluster_domain":"Über"}"#, "cluster_domain"),

@@ -27,6 +27,7 @@ fn settings(version: &str) -> NodeSettings {
         overhead_mem: options.node.overhead.mem,
         overhead_disk: options.node.overhead.disk,
         labels: options.node.labels,
+        kubelet_extra_args: options.node.kubelet_extra_args,
     }
 }
 

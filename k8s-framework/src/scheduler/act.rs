@@ -8,8 +8,8 @@ use kubernetes_core::drain::{self, DrainFlags, PodOnNode, Verdict};
 use kubernetes_core::flags;
 use serde_json::json;
 
-use super::{Shared, api, keeper};
-use crate::topology::{ACT_DELETE_NODE, ACT_DNS, ACT_DRAIN};
+use super::{Shared, api, keeper, members};
+use crate::topology::{ACT_DELETE_NODE, ACT_DNS, ACT_DRAIN, ACT_EMPTY_NODE, ACT_FILL_NODE, ACT_SPARE_MEMBER};
 use daemon::error::chain;
 
 /// From this minor version on evictions are of `policy/v1`.
@@ -21,6 +21,12 @@ pub(super) async fn act(shared: &Shared, request: &ActionRequest, view: &Service
         ACT_DNS => cluster_dns(shared, view).await,
         ACT_DRAIN => drain_node(shared, &node, view).await,
         ACT_DELETE_NODE => delete_node(shared, &node, view).await,
+        ACT_EMPTY_NODE => empty_node(shared, &node, view).await,
+        ACT_FILL_NODE => fill_node(shared, &node, view).await,
+        ACT_SPARE_MEMBER => match &request.instance {
+            Some(instance) => members::spare(shared, instance, view).await.map(|()| Progress::Done),
+            None => Ok(Progress::Done),
+        },
         other => return Progress::Failed(format!("there is no action '{other}'")),
     };
     result.unwrap_or_else(Progress::NotYet)
@@ -41,6 +47,43 @@ async fn cluster_dns(shared: &Shared, view: &ServiceView) -> Result<Progress, St
 async fn drain_node(shared: &Shared, name: &str, view: &ServiceView) -> Result<Progress, String> {
     let decided = shared.nodes();
     drain(shared, name, view, &decided.drain, decided.since).await
+}
+
+/// Annotation of a Node that is cordoned for an update: whoever else cordoned it wants it so after the update, too.
+const CORDONED: &str = "mezzo/cordoned-for-update";
+
+/// Empties a node that is about to be restarted: what runs on it would end with it.
+async fn empty_node(shared: &Shared, name: &str, view: &ServiceView) -> Result<Progress, String> {
+    let nodes: Api<Node> = Api::all(api::cluster(shared, view).await?);
+    let Some(node) = nodes.get_opt(name).await.map_err(|error| chain(&error))? else { return Ok(Progress::Done) };
+    if node.spec.as_ref().and_then(|spec| spec.unschedulable) != Some(true) {
+        let patch = json!({ "metadata": { "annotations": { CORDONED: "true" } }, "spec": { "unschedulable": true } });
+        let patched = nodes.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        patched.map_err(|error| chain(&error))?;
+    }
+    let options = shared.options();
+    let allowed = &options.node.update;
+    let flags =
+        DrainFlags { force: allowed.force, delete_emptydir_data: allowed.delete_emptydir_data, timeout_seconds: 0 };
+    match drain(shared, name, view, &flags, super::now_seconds()).await? {
+        Progress::Failed(words) => Ok(Progress::Failed(format!(
+            "{words}; delete these pods, or allow it with the options node.update.force and \
+             node.update.delete_emptydir_data"
+        ))),
+        progress @ (Progress::Done | Progress::NotYet(_)) => Ok(progress),
+    }
+}
+
+/// It is back: it takes pods again.
+async fn fill_node(shared: &Shared, name: &str, view: &ServiceView) -> Result<Progress, String> {
+    let nodes: Api<Node> = Api::all(api::cluster(shared, view).await?);
+    let node = nodes.get_opt(name).await.map_err(|error| chain(&error))?;
+    if node.is_some_and(|node| node.metadata.annotations.iter().flatten().any(|(key, _)| key == CORDONED)) {
+        let patch = json!({ "metadata": { "annotations": { CORDONED: null } }, "spec": { "unschedulable": null } });
+        let patched = nodes.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        patched.map_err(|error| chain(&error))?;
+    }
+    Ok(Progress::Done)
 }
 
 /// One look at the node: cordon it, ask every pod that must leave to leave, and say who is still there. `since`: when it
@@ -121,7 +164,7 @@ async fn describe(client: &kube::Client, pod: &Pod) -> Result<PodOnNode, String>
 /// `None`: it was evicted. Otherwise why it stays for now. Posted by hand: the version of an eviction depends on the
 /// cluster's.
 async fn evict(shared: &Shared, client: &kube::Client, pod: &Pod) -> Result<Option<String>, String> {
-    let minor = flags::minor(&shared.options.kubernetes_version).map_err(|error| error.to_string())?;
+    let minor = flags::minor(&shared.options().kubernetes_version).map_err(|error| error.to_string())?;
     let version = if minor >= POLICY_V1_SINCE { "policy/v1" } else { "policy/v1beta1" };
     let name = pod.metadata.name.clone().unwrap_or_default();
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();

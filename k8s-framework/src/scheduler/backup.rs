@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use super::etcd::{self, Counted};
 use super::{Shared, images};
-use crate::topology::ETCD;
+use crate::topology::{APISERVER, ETCD};
 
 /// Bytes of one part: what is held in memory, twice.
 const PART_BYTES: usize = 4 * 1024 * 1024;
@@ -27,6 +27,8 @@ const PART_BYTES: usize = 4 * 1024 * 1024;
 const PERIOD: Duration = Duration::from_secs(30);
 /// For the master to take one: 32 MiB a second, and a pause.
 const KEEP_TIME: Duration = Duration::from_secs(600);
+/// How long a change waits for the backup before it.
+const SNAPSHOT_TIME: Duration = Duration::from_secs(60);
 /// One made so shortly ago does for the next change, too (seconds).
 const FRESH: u64 = 30;
 const LIST_BYTES_MAX: usize = 1024 * 1024;
@@ -50,7 +52,7 @@ impl Making {
 ///
 /// # Errors
 /// If etcd does not answer.
-pub(super) async fn make(shared: &Arc<Shared>, reason: &str) -> Result<Making, Refusal> {
+pub(super) async fn make(shared: &Shared, reason: &str) -> Result<Making, Refusal> {
     let failed = |why: String| {
         Refusal::new(
             "K8S0010",
@@ -85,7 +87,7 @@ pub(super) async fn make(shared: &Arc<Shared>, reason: &str) -> Result<Making, R
 
 fn begun(shared: &Shared, reason: &str, etcd_version: &str, counted: Counted) -> Manifest {
     let created = super::now_seconds();
-    let mut options = shared.options.clone();
+    let mut options = (*shared.options()).clone();
     options.node_count = shared.nodes().set.count;
     Manifest {
         format: backup::FORMAT,
@@ -210,7 +212,7 @@ pub(super) async fn stored(shared: &Shared) -> Result<Vec<Stored>, Refusal> {
 ///
 /// # Errors
 /// If it is not made, or not kept.
-pub(super) async fn keep(shared: &Arc<Shared>, reason: &str) -> Result<Stored, Refusal> {
+pub(super) async fn keep(shared: &Shared, reason: &str) -> Result<Stored, Refusal> {
     let _one = shared.backing_up.lock().await;
     let making = make(shared, reason).await?;
     let name = backup::file_name(making.created, reason);
@@ -225,7 +227,7 @@ pub(super) async fn keep(shared: &Arc<Shared>, reason: &str) -> Result<Stored, R
     sent.map_err(|_| failed(format!("the master has not taken it in {} s", KEEP_TIME.as_secs())))?
         .map_err(|error| failed(chain(&error)))?;
     let all = stored(shared).await?;
-    for old in backup::old(&all, shared.options.backup.retention as usize) {
+    for old in backup::old(&all, shared.options().backup.retention as usize) {
         if let Err(error) = shared.pool.delete(&format!("/files/{}/{old}", shared.name)).await {
             warn!(error = %chain(&error), file = old, "old backup not deleted");
         }
@@ -241,7 +243,7 @@ pub(super) async fn keep(shared: &Arc<Shared>, reason: &str) -> Result<Stored, R
 ///
 /// # Errors
 /// If there is something to save and it is not saved: the caller should not go on.
-pub(super) async fn snapshot_before(shared: &Arc<Shared>, view: &ServiceView, what: &str) -> Result<(), Refusal> {
+pub(super) async fn snapshot_before(shared: &Shared, view: &ServiceView, what: &str) -> Result<(), Refusal> {
     if !view.of_pod(ETCD).any(|member| member.is_ready) {
         return Ok(());
     }
@@ -252,11 +254,24 @@ pub(super) async fn snapshot_before(shared: &Arc<Shared>, view: &ServiceView, wh
     keep(shared, &format!("before-{what}")).await.map(drop)
 }
 
+/// The same for a change that must not wait for it: it may be what heals the cluster.
+pub(super) async fn try_snapshot_before(shared: &Shared, view: &ServiceView, what: &str) {
+    // Before there was a kube-apiserver nothing was written.
+    if !view.of_pod(APISERVER).any(|instance| instance.placement.is_some()) {
+        return;
+    }
+    let made = tokio::time::timeout(SNAPSHOT_TIME, snapshot_before(shared, view, what)).await;
+    let made = made.unwrap_or_else(|_| Err(refused(format!("no backup in {} s", SNAPSHOT_TIME.as_secs()))));
+    if let Err(refusal) = made {
+        warn!(code = refusal.code, why = refusal.message, what, "no backup before a change");
+    }
+}
+
 /// Makes those that time asks for, as long as the scheduler runs.
 pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(PERIOD).await;
-        let interval = u64::from(shared.options.backup.interval) * 60;
+        let interval = u64::from(shared.options().backup.interval) * 60;
         let is_complete = shared.handle.plans().iter().any(|plan| {
             plan.name == framework_sdk::spec::DEPLOY && plan.status == framework_sdk::plan::Status::Complete
         });

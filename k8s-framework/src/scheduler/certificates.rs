@@ -224,7 +224,7 @@ async fn own(shared: &Shared) -> Result<Arc<Secrets>, String> {
     if !secrets.clients().any(|(_, pair)| is_old(pair)) {
         return Ok(secrets);
     }
-    let seconds = shared.options.certificate_seconds();
+    let seconds = shared.options().certificate_seconds();
     let renewed = change(shared, move |secrets| secrets.renewed(seconds, is_old)).await.map_err(words)?;
     info!("certificates of the cluster's clients renewed");
     Ok(renewed)
@@ -250,7 +250,7 @@ async fn settle(shared: &Shared, secrets: &Secrets, asked: Asked) -> Result<Dura
     let words = |refusal: Refusal| refusal.message;
     let _changing = shared.certificates.changing.lock().await;
     let phase = secrets.phase();
-    let seconds = shared.options.certificate_seconds();
+    let seconds = shared.options().certificate_seconds();
     match core::after(phase) {
         Some(Phase::Switching) => change(shared, move |secrets| secrets.switched(seconds)).await.map_err(words)?,
         Some(_) => change(shared, |secrets| Ok(secrets.settled())).await.map_err(words)?,

@@ -121,7 +121,7 @@ pub(super) async fn delete_pods(client: &kube::Client, node: &str) -> Result<(),
 
 /// Nodes that were lost for too long leave the target; as many new ones, of new names, join it.
 async fn replace(shared: &Shared, lost: &BTreeMap<u32, u64>) -> Result<(), String> {
-    let Some(after) = shared.options.replace_after() else { return Ok(()) };
+    let Some(after) = shared.options().replace_after() else { return Ok(()) };
     let now = now_seconds();
     let due = lost.iter().filter(|(_, since)| now.saturating_sub(**since) >= after.0 / 1000).map(|(index, _)| *index);
     let before = shared.nodes();

@@ -15,7 +15,7 @@ use model::{Refusal, TaskState};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
-use super::Shared;
+use super::{Shared, backup};
 use crate::topology::{CLIENT, ETCD, PEER};
 pub(super) use keep::{remember_servers, run, servers};
 
@@ -186,6 +186,7 @@ fn may_act(shared: &Shared, view: &ServiceView) -> bool {
 }
 
 async fn carry_out(shared: &Shared, via: &str, step: &Step) -> Result<(), String> {
+    backup::try_snapshot_before(shared, &shared.handle.view(), "member-change").await;
     ask::carry_out(shared, via, step).await?;
     info!(?step, "etcd's membership changed");
     Ok(())
@@ -210,7 +211,7 @@ pub(super) async fn may_restart(
     view: &ServiceView,
 ) -> Result<(), Refusal> {
     let refused = |words: String, next: &str| Err(Refusal::new("K8S0013", words, next));
-    if shared.options.control_plane_count() == 1 {
+    if shared.options().control_plane_count() == 1 {
         let next = "make a backup, uninstall the cluster and restore it";
         return if replace { refused(format!("{instance} alone has the cluster's data"), next) } else { Ok(()) };
     }
@@ -225,6 +226,31 @@ pub(super) async fn may_restart(
     if answering < needed {
         return refused(format!("without {instance} {answering} members would answer, and {needed} must"), next);
     }
+    Ok(())
+}
+
+/// Whether a member may be stopped to be launched anew now: with it away for a while, the others must be a quorum, and none
+/// of them may be unwell. What etcd holds is saved before.
+///
+/// # Errors
+/// What it waits for.
+pub(super) async fn spare(shared: &Shared, instance: &InstanceName, view: &ServiceView) -> Result<(), String> {
+    if view.of_pod(ETCD).count() > 1 {
+        let listed = ask::list(shared, &endpoints(view, None)).await?;
+        let url = view.instances.get(instance).and_then(|one| peer_url(one.placement.as_ref()?));
+        let name = instance.to_string();
+        let is_it = |member: &Member| member.name == name || Some(&member.peer_url) == url.as_ref();
+        let unwell = |member: &&Member| !is_it(member) && (member.is_learner || member.health == Health::Away);
+        if let Some(member) = listed.members.iter().find(unwell) {
+            let other = if member.name.is_empty() { &member.peer_url } else { &member.name };
+            return Err(format!("{name} is stopped only while all other members do their work: {other} does not"));
+        }
+        let (answering, needed) = quorum_without(&listed.members, &name, url.as_deref());
+        if answering < needed {
+            return Err(format!("without {name} {answering} members would answer, and {needed} must"));
+        }
+    }
+    backup::try_snapshot_before(shared, view, "update").await;
     Ok(())
 }
 

@@ -64,7 +64,7 @@ async fn own(shared: &Shared, placement: &Placement, name: &str) -> Result<kube:
 }
 
 async fn etcd(shared: &Shared, name: &str, placement: &Placement) -> Result<(), String> {
-    if shared.options.control_plane_count() > 1 {
+    if shared.options().control_plane_count() > 1 {
         // Whoever waits for a vote need not wait for the keeper's next look, too.
         if let Ok(step) = members::advance(shared).await {
             tracing::debug!(name, ?step, "etcd's membership");
@@ -85,5 +85,5 @@ async fn node(shared: &Shared, name: &str, placement: &Placement, view: &Service
     checks::node_ready(&client, name, TIMEOUT).await?;
     let address: Ipv4Addr = placement.address.parse().map_err(|_| "its agent has no IPv4 address")?;
     checks::proxy_in_step(SocketAddr::from((address, PROXY_HEALTH_PORT)), TIMEOUT).await?;
-    checks::resolves(&client, name, &shared.options.cluster_domain, TIMEOUT).await
+    checks::resolves(&client, name, &shared.options().cluster_domain, TIMEOUT).await
 }

@@ -3,6 +3,7 @@ use std::net::Ipv4Addr;
 
 use framework_sdk::view::{Placement, ServiceView};
 use framework_sdk::{PodInstance, RenderedPod, RenderedTask};
+use kubernetes_core::extra_args::ExtraArgs;
 use kubernetes_core::flags::{self, Component, PKI, Values};
 use kubernetes_core::kubeconfig::{self, Credentials, Server};
 use kubernetes_core::node::{self, NodeSettings};
@@ -75,7 +76,7 @@ impl Context<'_> {
         .into_iter()
         .collect();
         let mut argv = vec!["/usr/local/bin/etcd".to_owned()];
-        argv.extend(self.flags(Component::Etcd, &values)?);
+        argv.extend(self.flags(Component::Etcd, &values, &self.options.etcd.extra_args)?);
         Ok(with_pair(RenderedTask::default().argv(argv), "etcd-server", &certificate)
             .file(format!("{PKI}/etcd-ca.crt"), self.ca(Authority::Etcd)))
     }
@@ -95,7 +96,7 @@ impl Context<'_> {
         .into_iter()
         .collect();
         let mut argv = vec!["/usr/local/bin/kube-apiserver".to_owned()];
-        argv.extend(self.flags(Component::Apiserver, &values)?);
+        argv.extend(self.flags(Component::Apiserver, &values, &self.options.kube_apiserver.extra_args)?);
         let mut task = RenderedTask::default()
             .argv(argv)
             .file(format!("{PKI}/ca.crt"), self.ca(Authority::Cluster))
@@ -111,8 +112,9 @@ impl Context<'_> {
     }
 
     fn controller_manager(&self, placement: &Placement, address: Ipv4Addr) -> Result<RenderedTask, Refusal> {
-        let task =
-            self.component(Component::ControllerManager, CONTROLLER_MANAGER, "controller-manager", placement, address)?;
+        let extra = &self.options.kube_controller_manager.extra_args;
+        let program = (Component::ControllerManager, CONTROLLER_MANAGER, "controller-manager");
+        let task = self.component(program, extra, placement, address)?;
         let ca = self.secrets.authority(Authority::Cluster);
         Ok(task
             // Who signs is one; who is trusted may be two while authorities change.
@@ -122,22 +124,22 @@ impl Context<'_> {
     }
 
     fn scheduler(&self, placement: &Placement, address: Ipv4Addr) -> Result<RenderedTask, Refusal> {
-        self.component(Component::Scheduler, SCHEDULER, "scheduler", placement, address)
+        let extra = &self.options.kube_scheduler.extra_args;
+        self.component((Component::Scheduler, SCHEDULER, "scheduler"), extra, placement, address)
     }
 
     /// What controller-manager and scheduler have in common.
     fn component(
         &self,
-        component: Component,
-        program: &str,
-        stem: &str,
+        (component, program, stem): (Component, &str, &str),
+        extra: &ExtraArgs,
         placement: &Placement,
         address: Ipv4Addr,
     ) -> Result<RenderedTask, Refusal> {
         let values: Values =
             [("port", port(placement, HTTPS)?.to_string()), ("cluster", self.cluster.to_owned())].into_iter().collect();
         let mut argv = vec![format!("/usr/local/bin/{program}")];
-        argv.extend(self.flags(component, &values)?);
+        argv.extend(self.flags(component, &values, extra)?);
         let own = self.issue(&pki::component_server(stem, program, address))?;
         let task = RenderedTask::default()
             .argv(argv)
@@ -176,6 +178,7 @@ impl Context<'_> {
             overhead_mem: options.node.overhead.mem,
             overhead_disk: options.node.overhead.disk,
             labels: options.node.labels.clone(),
+            kubelet_extra_args: options.node.kubelet_extra_args.clone(),
         };
         let client = self.issue(&pki::node_client("kubelet-client", name))?;
         let server = self.issue(&pki::node_server("kubelet-server", name, address))?;
@@ -190,10 +193,9 @@ impl Context<'_> {
 
     fn proxy(&self, name: &str, address: Ipv4Addr) -> Result<RenderedTask, Refusal> {
         let mut argv = vec!["/usr/local/bin/kube-proxy".to_owned()];
-        argv.extend(
-            node::proxy_flags(&self.options.kubernetes_version, name, address, self.options.pod_range)
-                .map_err(|error| not_yet(error.to_string()))?,
-        );
+        let flags = node::proxy_flags(&self.options.kubernetes_version, name, address, self.options.pod_range)
+            .map_err(|error| not_yet(error.to_string()))?;
+        argv.extend(self.options.kube_proxy.extra_args.put_into(Component::Proxy, flags));
         Ok(RenderedTask::default().argv(argv).file(format!("{PKI}/proxy.conf"), self.kubeconfig("proxy-client")?))
     }
 
@@ -234,8 +236,9 @@ impl Context<'_> {
     fn issue(&self, leaf: &pki::Leaf) -> Result<Pair, Refusal> {
         self.secrets.issue(leaf, self.options.certificate_seconds())
     }
-    fn flags(&self, component: Component, values: &Values) -> Result<Vec<String>, Refusal> {
-        flags::render(&self.options.kubernetes_version, component, values).map_err(|error| not_yet(error.to_string()))
+    fn flags(&self, component: Component, values: &Values, extra: &ExtraArgs) -> Result<Vec<String>, Refusal> {
+        let flags = flags::render(&self.options.kubernetes_version, component, values);
+        Ok(extra.put_into(component, flags.map_err(|error| not_yet(error.to_string()))?))
     }
 }
 

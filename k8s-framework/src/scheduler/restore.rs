@@ -71,7 +71,8 @@ async fn write(shared: &Shared, restore: &Restore) -> Result<(), String> {
 
 /// Why no keys may be made: they come with a backup.
 pub(super) fn waiting(shared: &Shared) -> Option<Refusal> {
-    let id = shared.options.restore_from.as_str();
+    let options = shared.options();
+    let id = options.restore_from.as_str();
     let waits = !id.is_empty() && !secrets::are_stored(shared.handle.state());
     waits.then(|| {
         let next = "send it with: mezzo kubernetes restore FILE";
@@ -86,7 +87,7 @@ pub(super) fn waiting(shared: &Shared) -> Option<Refusal> {
 pub(super) async fn accept(shared: &Arc<Shared>, request: Sent) -> Result<Value, Refusal> {
     let manifest = request.manifest;
     let wrong = |message: String| Refusal::new("K8S0011", message, "restore into a new cluster, from a whole backup");
-    if shared.options.restore_from != manifest.id {
+    if shared.options().restore_from != manifest.id {
         return Err(wrong(format!("'{}' does not wait for the backup {}", shared.name, manifest.id)));
     }
     if manifest.format > backup::FORMAT {
@@ -220,7 +221,7 @@ fn absent_or(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
 pub(super) fn show(shared: &Shared) -> Value {
     let Some(restore) = read(shared) else {
         if waiting(shared).is_some() {
-            return json!({ "id": shared.options.restore_from, "verified": false });
+            return json!({ "id": shared.options().restore_from, "verified": false });
         }
         return Value::Null;
     };

@@ -79,8 +79,8 @@ async fn cluster(State(shared): State<Arc<Shared>>) -> Json<Value> {
         .collect();
     Json(json!({
         "name": shared.name,
-        "kubernetes_version": shared.options.kubernetes_version,
-        "high_availability": shared.options.high_availability,
+        "kubernetes_version": shared.options().kubernetes_version,
+        "high_availability": shared.options().high_availability,
         "node_count": shared.nodes().set.count,
         "api": api,
         "components": components,

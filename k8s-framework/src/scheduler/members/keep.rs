@@ -11,7 +11,7 @@ use model::{Refusal, TaskState};
 use tracing::{debug, info, warn};
 
 use super::{Since, advance, ask, endpoints, may_act, not_yet, peer_url, quorum_without, wanted};
-use crate::scheduler::Shared;
+use crate::scheduler::{Shared, backup};
 use crate::topology::{APISERVER, CLIENT, ETCD};
 
 /// State entries with the members a kube-apiserver was told: `apiserver/<instance>`.
@@ -90,7 +90,7 @@ async fn is_unstarted(shared: &Shared, view: &ServiceView, instance: &InstanceVi
 
 /// A member whose agent does not return gives up its data, if the others have a quorum without it.
 async fn replace_lost(shared: &Shared, view: &ServiceView, lost: &mut Since) {
-    let Some(limit) = shared.options.replace_after().map(|span| Duration::from_millis(span.0)) else { return };
+    let Some(limit) = shared.options().replace_after().map(|span| Duration::from_millis(span.0)) else { return };
     for instance in view.of_pod(ETCD) {
         let is_lost = state_of(instance, TaskState::Unreachable) && !instance.is_leaving;
         if lost.observe(&instance.name, is_lost).is_none_or(|time| time < limit) {
@@ -104,6 +104,7 @@ async fn replace_lost(shared: &Shared, view: &ServiceView, lost: &mut Since) {
         }
         info!(instance = %instance.name, seconds = limit.as_secs(), "its agent stays away: it is replaced");
         lost.observe(&instance.name, false);
+        backup::try_snapshot_before(shared, view, "member-change").await;
         if let Err(refusal) = shared.handle.replace_pod(&instance.name).await {
             warn!(instance = %instance.name, why = refusal.message, "not replaced");
         }
