@@ -1,6 +1,6 @@
 //! A host that is cut off and returns, one that is destroyed, and one too many, while somebody writes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -51,16 +51,17 @@ fn a_host_is_cut_off_and_returns(pool: &Pool, kubectl: &Kubectl, which: Lost) ->
 
     pool.plug_in(&agent)?;
     let lost: BTreeSet<String> = lost.into_iter().map(|task| task.id).collect();
-    let mut ends = Vec::new();
+    let mut ends = BTreeMap::new();
     until("the end of what others took over", SOON, || {
         pool.assert_every_launch_is_on_one_agent()?;
-        // What ended long ago is forgotten: each is asked for until its end was seen.
-        ends = pool.tasks(CLUSTER.name, true)?.into_iter().filter(|task| lost.contains(&task.id)).collect();
-        Ok(!ends.is_empty() && ends.iter().all(Task::has_ended))
-    })?;
+        // What ended is forgotten in time: each is asked for until its end was seen.
+        let tasks = pool.tasks(CLUSTER.name, true)?.into_iter();
+        ends.extend(tasks.filter(|task| lost.contains(&task.id) && task.has_ended()).map(|task| (task.id, task.state)));
+        Ok(ends.len() == lost.len())
+    })
+    .with_context(|| format!("of {lost:?} ended {ends:?}"))?;
     // Nobody but their framework asks for that: mezzo itself leaves a returning agent what it runs.
-    let others: Vec<_> = ends.iter().filter(|task| task.state != "killed").collect();
-    ensure!(ends.len() == lost.len() && others.is_empty(), "of {lost:?} not killed: {others:?}");
+    ensure!(ends.values().all(|state| state == "killed"), "what returned ended so: {ends:?}");
     becomes_whole(pool, kubectl, SOON)?;
     workload::runs_on_ready_nodes(kubectl)
 }
