@@ -3,8 +3,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AgentId, ExecutorId, FrameworkId, OfferId, Principal, TaskId, UpdateId};
-use crate::resources::Resources;
+use crate::constraint::OfferConstraints;
+use crate::id::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, Principal, TaskId, UpdateId};
+use crate::operation::OperationStatus;
+use crate::resources::{Milli, Quantities, Resources};
 use crate::role::RoleName;
 use crate::task::{Pod, TaskStatus};
 use crate::time::{Span, Timestamp};
@@ -24,6 +26,26 @@ pub struct FrameworkInfo {
     pub api_url: Option<String>,
     /// Proven by its certificate, set by the shell, never taken from the message.
     pub principal: Principal,
+    /// What it can live with; without, it is not offered such things.
+    #[serde(default)]
+    pub capabilities: BTreeSet<Capability>,
+    /// Per role: what is unreserved is offered if it holds all of at least one of these; none at all: whatever it is. Roles
+    /// that are not named go by the master's own.
+    #[serde(default)]
+    pub offer_filters: BTreeMap<RoleName, Vec<Quantities>>,
+}
+
+/// What a framework can live with beyond what all of them can: roles, unreachable tasks and refined reservations all can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Capability {
+    /// Resources that are taken back without being asked.
+    RevocableResources,
+    /// Agents with gpus: others would fill them up with work that needs none.
+    GpuResources,
+    /// Volumes that several tasks have at once.
+    SharedResources,
+    /// Agents of other regions than the master's.
+    RegionAware,
 }
 
 /// How long what is declined is not offered again.
@@ -48,6 +70,17 @@ pub enum Call {
         info: FrameworkInfo,
         /// Roles that want no offers for now.
         suppressed: BTreeSet<RoleName>,
+        /// Which agents it wants offers of.
+        constraints: OfferConstraints,
+    },
+    /// Says anew what [`Call::Subscribe`] said, on the session that goes on. Offers in roles that it leaves are void.
+    UpdateFramework {
+        /// Who it is; id and name stay.
+        info: FrameworkInfo,
+        /// Roles that want no offers for now; filters of those that want some again are forgotten.
+        suppressed: BTreeSet<RoleName>,
+        /// Which agents it wants offers of.
+        constraints: OfferConstraints,
     },
     /// Ends the framework: everything of it is killed and freed.
     Teardown,
@@ -95,10 +128,34 @@ pub enum Call {
         /// The update.
         uuid: UpdateId,
     },
+    /// Receipt of an operation's state.
+    AcknowledgeOperation {
+        /// Of which agent, if the framework knows.
+        agent_id: Option<AgentId>,
+        /// Of which operation.
+        operation_id: OperationId,
+        /// The update.
+        uuid: UpdateId,
+    },
+    /// Asks for the truth about operations. Empty: about all of them.
+    ReconcileOperations {
+        /// Which, and where they are believed to be.
+        operations: Vec<(OperationId, Option<AgentId>)>,
+    },
     /// Asks for the truth about tasks. Empty: about all of them.
     Reconcile {
         /// Which, and where they are believed to be.
         tasks: Vec<(TaskId, Option<AgentId>)>,
+    },
+    /// Says that agents will be emptied in time. For operators to see; it binds nobody.
+    AcceptInverseOffers {
+        /// Which.
+        offers: Vec<OfferId>,
+    },
+    /// Says that agents will not be emptied in time. For operators to see; it binds nobody.
+    DeclineInverseOffers {
+        /// Which.
+        offers: Vec<OfferId>,
     },
 }
 
@@ -115,6 +172,43 @@ pub enum Operation {
     Create(Resources),
     /// Volumes become reserved disk, their data is deleted; given as they are held.
     Destroy(Resources),
+    /// A volume becomes larger.
+    Grow {
+        /// As it is held; one.
+        volume: Resources,
+        /// Disk under the same reservation.
+        addition: Resources,
+    },
+    /// A volume becomes smaller; what it loses is reserved as before.
+    Shrink {
+        /// As it is held; one.
+        volume: Resources,
+        /// By so much.
+        subtract: Milli,
+    },
+    /// One of the others, but no launch, that the framework wants to hear of until it has acknowledged.
+    Identified {
+        /// Unique among the framework's operations that are not acknowledged.
+        id: OperationId,
+        /// What to do.
+        operation: Box<Operation>,
+    },
+}
+
+impl Operation {
+    /// Its id, and what to do.
+    pub fn split(self) -> (Option<OperationId>, Operation) {
+        match self {
+            Operation::Identified { id, operation } => (Some(id), *operation),
+            operation @ (Operation::Launch(_)
+            | Operation::Reserve(_)
+            | Operation::Unreserve(_)
+            | Operation::Create(_)
+            | Operation::Destroy(_)
+            | Operation::Grow { .. }
+            | Operation::Shrink { .. }) => (None, operation),
+        }
+    }
 }
 
 /// Resources of one agent lent to one framework in one role until answered.
@@ -142,9 +236,21 @@ pub struct Offer {
     pub zone: String,
     /// The subnet leased to the agent (CIDR).
     pub pod_subnet: String,
+    /// When the agent is to be maintained, if that is planned: what is launched there has to leave before.
+    pub unavailability: Option<Unavailability>,
 }
 
-/// An agent is wanted back: until `unavailable_from` its tasks are the framework's to move, then they are killed.
+/// When an agent is not to be counted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unavailability {
+    /// From then on.
+    pub start: Timestamp,
+    /// For how long; `None`: nobody knows.
+    pub duration: Option<Span>,
+}
+
+/// An agent is wanted back: until its unavailability starts its tasks are the framework's to move. A drain then kills
+/// what is left; maintenance waits for an operator to start it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InverseOffer {
     /// Its id.
@@ -154,7 +260,10 @@ pub struct InverseOffer {
     /// Which agent.
     pub agent_id: AgentId,
     /// When the time for it is over.
-    pub unavailable_from: Timestamp,
+    pub unavailability: Unavailability,
+    /// The agent is being drained: nothing of it is offered, and what is left at the end is killed. Otherwise it is an
+    /// announcement of maintenance.
+    pub is_drain: bool,
 }
 
 /// What a scheduler is told.
@@ -175,6 +284,8 @@ pub enum SchedulerEvent {
     RescindInverseOffer(OfferId),
     /// A task's status.
     Update(TaskStatus),
+    /// What became of an operation.
+    OperationUpdate(OperationStatus),
     /// An agent was lost, or an executor ended. Unordered, may be missing.
     Failure {
         /// Which agent.

@@ -53,6 +53,10 @@ impl RoleName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+    /// The role right above: `team` of `team/web`. A top-level role has none.
+    pub fn parent(&self) -> Option<RoleName> {
+        self.0.rsplit_once('/').map(|(parent, _)| Self(Arc::from(parent)))
+    }
     /// Whether `self` is `other` or lies below it.
     pub fn is_within(&self, other: &RoleName) -> bool {
         self == other || self.0.strip_prefix(&*other.0).is_some_and(|rest| rest.starts_with('/'))
@@ -100,5 +104,6 @@ mod tests {
         assert!(role("a/b").is_within(&role("a")));
         assert!(role("a").is_within(&role("a")));
         assert!(!role("ab").is_within(&role("a")));
+        assert_eq!((role("a/b/c").parent(), role("a").parent()), (Some(role("a/b")), None));
     }
 }

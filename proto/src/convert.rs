@@ -2,12 +2,13 @@
 //! becomes a silent default unless the Mesos v1 API says so.
 
 pub mod call;
+mod constraint;
 pub mod event;
 pub mod link;
 pub mod resources;
 pub mod task;
 
-use model::{AgentId, ExecutorId, FrameworkId, OfferId, Refusal, RoleName, TaskId};
+use model::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, Refusal, RoleName, TaskId};
 
 /// A peer's message does not fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +75,7 @@ id_readers! {
     executor_id: ExecutorId;
     framework_id: FrameworkId;
     offer_id: OfferId;
+    operation_id: OperationId;
     task_id: TaskId;
     role_name: RoleName;
 }

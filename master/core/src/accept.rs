@@ -9,11 +9,14 @@ use std::sync::Arc;
 use model::call::{Filter, Operation, SchedulerEvent};
 use model::link::{FrameworkRef, ToAgent};
 use model::task::{Pod, Task as LaunchedTask};
-use model::{AgentId, FrameworkId, OfferId, Reason, Resources, RoleName, Source, TaskState, TaskStatus};
+use model::{
+    AgentId, FrameworkId, Milli, OfferId, OperationId, OperationState, OperationStatus, Quantities, Reason, Resources,
+    RoleName, Source, TaskState, TaskStatus,
+};
 
-use crate::agent::{AgentState, common};
+use crate::agent::AgentState;
 use crate::decision::{Decision, OfferEnd, Rejected};
-use crate::holdings::{self, Claimant, are_sane};
+use crate::holdings::{self, Claimant, Ground, are_sane};
 use crate::ledger::Task;
 use crate::limits;
 use crate::master::{Fault, Master};
@@ -29,6 +32,8 @@ struct Applying {
     total: Resources,
     /// The agent has yet to be told of conversions.
     unsaid: bool,
+    /// Operations with an id that were refused: their framework hears of them when that is persisted.
+    refused: Vec<OperationId>,
 }
 
 impl Master {
@@ -47,8 +52,14 @@ impl Master {
                 }
             }
             let words = fault.reason.to_string();
-            for pod in operations.iter().filter_map(pod_of) {
-                self.refuse_pod(id, pod, TaskState::Dropped, Reason::InvalidOffers, &words);
+            for operation in operations {
+                match operation.split() {
+                    (_, Operation::Launch(pod)) => {
+                        self.refuse_pod(id, &pod, TaskState::Dropped, Reason::InvalidOffers, &words);
+                    }
+                    (Some(operation_id), _) => self.drop_operation(id, operation_id, &words),
+                    (None, _) => {}
+                }
             }
             return Err(fault);
         }
@@ -66,7 +77,7 @@ impl Master {
             principal: info.principal.clone(),
         };
         let total = self.agents[&agent_id].total.clone();
-        let mut applying = Applying { framework, agent_id, pool: original.clone(), total, unsaid: false };
+        let mut applying = Applying { framework, agent_id, pool: original.clone(), total, unsaid: false, refused: Vec::new() };
         let mut first_fault = None;
         for (i, operation) in operations.into_iter().enumerate() {
             if let Err(rejected) = self.operate(&mut applying, operation)
@@ -76,7 +87,11 @@ impl Master {
             }
         }
         self.say_holdings(&mut applying);
-        let rest = common(&original, &applying.pool);
+        if !applying.refused.is_empty() {
+            self.outbox.persist(Record::Agent(self.agents[&applying.agent_id].record.clone()));
+            self.tell_operations(id, &applying.refused);
+        }
+        let rest = original.common(&applying.pool);
         if !rest.is_empty() {
             self.add_filter(id, &role, &applying.agent_id, rest, filter.refuse);
         }
@@ -112,17 +127,53 @@ impl Master {
     }
 
     fn operate(&mut self, applying: &mut Applying, operation: Operation) -> Result<(), Rejected> {
-        let Applying { framework, pool, total, .. } = applying;
-        let claimant = Claimant { role: &framework.role, principal: &framework.principal };
+        let (operation_id, operation) = operation.split();
+        let Some(operation_id) = operation_id else { return self.convert(applying, operation) };
+        if matches!(operation, Operation::Launch(_) | Operation::Identified { .. }) {
+            return Err(Rejected::Malformed { what: "an operation id goes with one operation that is no launch" });
+        }
+        let (framework_id, agent_id) = (applying.framework.id.clone(), applying.agent_id.clone());
+        self.check_operation_id(&framework_id, &agent_id, &operation_id)?;
+        let result = self.convert(applying, operation);
+        if result.is_err() {
+            applying.refused.push(operation_id.clone());
+        }
+        self.note_operation(&framework_id, &agent_id, operation_id, result.as_ref().copied());
+        result
+    }
+
+    fn convert(&mut self, applying: &mut Applying, operation: Operation) -> Result<(), Rejected> {
+        let Applying { framework, pool, total, agent_id, .. } = applying;
+        let before = self.allocator.shares.has_limits().then(|| (pool.clone(), total.clone()));
+        let claimant = Claimant { role: Some(&framework.role), principal: &framework.principal };
+        let mut ground = Ground { pool: &mut *pool, total: &mut *total };
         match operation {
             Operation::Launch(pod) => return self.launch(applying, pod),
-            Operation::Reserve(wanted) => holdings::reserve(pool, total, &wanted, claimant)?,
-            Operation::Unreserve(wanted) => holdings::unreserve(pool, total, &wanted)?,
-            Operation::Create(wanted) => holdings::create(pool, total, &wanted, claimant)?,
-            Operation::Destroy(wanted) => holdings::destroy(pool, total, &wanted)?,
+            Operation::Reserve(wanted) => holdings::reserve(&mut ground, &wanted, claimant)?,
+            Operation::Unreserve(wanted) => holdings::unreserve(&mut ground, &wanted)?,
+            Operation::Create(wanted) => holdings::create(&mut ground, &wanted, claimant)?,
+            Operation::Destroy(wanted) => {
+                holdings::destroy(&mut ground, &wanted, &self.agents[agent_id].allocated)?;
+            }
+            Operation::Grow { volume, addition } => holdings::grow(&mut ground, &volume, &addition)?,
+            Operation::Shrink { volume, subtract } => holdings::shrink(&mut ground, &volume, subtract)?,
+            Operation::Identified { .. } => unreachable!("split by the caller"),
+        }
+        if let Some(before) = before
+            && let Err(rejected) = self.check_limits(&framework.role, agent_id, total, &Quantities::default())
+        {
+            (*pool, *total) = before;
+            return Err(rejected);
         }
         applying.unsaid = true;
         Ok(())
+    }
+
+    /// Tells the framework that an operation was not tried. Its offers were void: no agent will ever know of it.
+    fn drop_operation(&mut self, id: &FrameworkId, operation_id: OperationId, words: &str) {
+        let (state, message) = (OperationState::Dropped, words.to_owned());
+        let status = OperationStatus { operation_id, state, message, agent_id: None, uuid: None };
+        self.tell_framework(id, SchedulerEvent::OperationUpdate(status));
     }
 
     /// Tells agent and registry what is held now. The agent hears of a volume before it hears of a task that uses it.
@@ -137,7 +188,8 @@ impl Master {
         let agent = self.agents.get_mut(agent_id).expect("the caller has it");
         agent.record.holdings_generation += 1;
         agent.record.holdings = total.holdings();
-        agent.total = total;
+        let before = std::mem::replace(&mut agent.total, total);
+        self.allocator.shares.change_pool(&before, &agent.total);
         let (generation, holdings) = (agent.record.holdings_generation, agent.record.holdings.clone());
         self.outbox.persist(Record::Agent(agent.record.clone()));
         self.tell_agent(agent_id, ToAgent::SetHoldings { generation, holdings });
@@ -201,7 +253,7 @@ impl Master {
         if !are_sane(&pod.executor_resources) {
             return Err(Rejected::Malformed { what: "the executor asks for a negative or absurd amount" });
         }
-        pool.take(&pod.executor_resources).map_err(|missing| Rejected::TooMuch { missing })?;
+        pool.give(&pod.executor_resources).map_err(|missing| Rejected::TooMuch { missing })?;
         for LaunchedTask { head, .. } in &pod.tasks {
             let task_id = head.task_id.clone();
             if !ids.insert(&head.task_id)
@@ -226,9 +278,18 @@ impl Master {
             if !are_sane(&head.resources) {
                 return Err(Rejected::Malformed { what: "a task asks for a negative or absurd amount" });
             }
+            if let Some(name) = head.limits.below(&head.resources.sum()) {
+                return Err(Rejected::LimitBelowRequest { task_id, name });
+            }
+            if let Some(name) = mixed(&head.resources) {
+                return Err(Rejected::MixedRevocable { task_id, name });
+            }
             // One by one: two tasks that name the same port must not pass as one.
-            pool.take(&head.resources).map_err(|missing| Rejected::TooMuch { missing })?;
+            pool.give(&head.resources).map_err(|missing| Rejected::TooMuch { missing })?;
         }
+        let mut unreserved = pod.executor_resources.unreserved.clone();
+        pod.tasks.iter().for_each(|task| unreserved.add(&task.head.resources.unreserved));
+        self.check_limits(&applying.framework.role, &applying.agent_id, &applying.total, &unreserved)?;
         Ok(pool)
     }
 
@@ -305,9 +366,10 @@ impl Master {
     }
 }
 
-fn pod_of(operation: &Operation) -> Option<&Pod> {
-    match operation {
-        Operation::Launch(pod) => Some(pod),
-        Operation::Reserve(_) | Operation::Unreserve(_) | Operation::Create(_) | Operation::Destroy(_) => None,
-    }
+/// A scalar of which a task takes some that may be taken back and some that may not: what of it would be ended?
+fn mixed(resources: &Resources) -> Option<String> {
+    let firm = resources.firm();
+    let mut revocable = resources.revocable.scalars();
+    let is_both = |(name, amount): &(&str, Milli)| amount.0 > 0 && firm.scalar(name).0 > 0;
+    revocable.find(is_both).map(|(name, _)| name.to_owned())
 }

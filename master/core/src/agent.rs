@@ -1,7 +1,8 @@
 //! An agent as the master knows it: what it has, what of that is used, and how it is.
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{AgentId, ExecutorId, FrameworkId, Quantities, Resources, RoleName, TaskId, Timestamp};
+use model::constraint::Place;
+use model::{AgentId, ExecutorId, FrameworkId, Resources, RoleName, TaskId, Timestamp};
 
 use crate::event::SessionId;
 use crate::ledger::Task;
@@ -30,6 +31,8 @@ pub(crate) struct Agent {
     pub(crate) pods: BTreeMap<(FrameworkId, ExecutorId), Pod>,
     /// Tasks that must not be there, and use resources until the agent says that they ended.
     pub(crate) ghosts: BTreeMap<(FrameworkId, TaskId), Ghost>,
+    /// What frameworks said of its inverse offer: whether they will have left in time.
+    pub(crate) answers: BTreeMap<FrameworkId, bool>,
 }
 
 /// What an agent says of itself.
@@ -84,10 +87,16 @@ impl Agent {
             tasks: BTreeSet::new(),
             pods: BTreeMap::new(),
             ghosts: BTreeMap::new(),
+            answers: BTreeMap::new(),
         }
     }
     pub(crate) fn id(&self) -> &AgentId {
         &self.record.id
+    }
+    /// What frameworks may make conditions on.
+    pub(crate) fn place(&self) -> Place<'_> {
+        let Facts { region, zone, attributes, .. } = &self.facts;
+        Place { hostname: &self.record.name, region, zone, attributes }
     }
     pub(crate) fn session(&self) -> Option<SessionId> {
         match self.state {
@@ -102,12 +111,17 @@ impl Agent {
     pub(crate) fn counts(&self) -> bool {
         matches!(self.state, AgentState::Connected { .. } | AgentState::Disconnected { .. })
     }
-    pub(crate) fn free(&self) -> Resources {
-        let mut free = self.total.clone();
+    /// What nothing that runs has, lent or not. Shared volumes are there for one more.
+    pub(crate) fn unused(&self) -> Resources {
+        let mut unused = self.total.clone();
         if !mutated(Mutation::OffersWhatIsUsed) {
-            take_what_is_there(&mut free, &self.allocated);
+            unused.take_what_is_there(&self.allocated.without_shared());
         }
-        take_what_is_there(&mut free, &self.offered);
+        unused
+    }
+    pub(crate) fn free(&self) -> Resources {
+        let mut free = self.unused();
+        free.take_what_is_there(&self.offered);
         free
     }
     /// Whether a title is used by something that runs.
@@ -128,6 +142,8 @@ impl Agent {
                 AgentState::Gone => AgentStateView::Gone,
             },
             mode: self.record.mode,
+            maintenance: self.record.maintenance,
+            answers: self.answers.clone(),
             total: self.total.clone(),
             allocated: self.allocated.clone(),
             offered: self.offered.clone(),
@@ -148,35 +164,5 @@ impl Agent {
 
 /// Subtracts without going below nothing: an agent may come back with less than its tasks use, and then has nothing free.
 pub(crate) fn take_what_is_there(have: &mut Resources, used: &Resources) {
-    let part = common(have, used);
-    have.unreserved.take(&part.unreserved).expect("a common part is there");
-    for (holding, quantities) in &part.held {
-        let left = have.held.get_mut(holding).expect("a common part is there");
-        left.take(quantities).expect("a common part is there");
-        if left.is_empty() {
-            have.held.remove(holding);
-        }
-    }
-}
-
-/// What both have, title by title.
-pub(crate) fn common(a: &Resources, b: &Resources) -> Resources {
-    let mut part = Resources::from(common_quantities(&a.unreserved, &b.unreserved));
-    for (holding, quantities) in &a.held {
-        if let Some(other) = b.held.get(holding) {
-            let both = common_quantities(quantities, other);
-            if !both.is_empty() {
-                part.held.insert(holding.clone(), both);
-            }
-        }
-    }
-    part
-}
-
-fn common_quantities(a: &Quantities, b: &Quantities) -> Quantities {
-    let mut both = Quantities { ports: a.ports.intersection(&b.ports), ..Quantities::default() };
-    for (name, amount) in a.scalars() {
-        both.set_scalar(name, amount.min(b.scalar(name)));
-    }
-    both
+    have.take_what_is_there(used);
 }

@@ -1,33 +1,41 @@
-//! Divides what is free: among roles the one with the smallest dominant share divided by weight first, within a role among
-//! its frameworks likewise. One framework gets all it may use of an agent in one offer; what it does not want, the next
-//! gets at once.
+//! Divides what is free: down the tree of roles the one with the smallest dominant share divided by weight first, within a
+//! role among its frameworks likewise; roles whose guarantees are not met before all others. One framework gets all it may
+//! use of an agent in one offer, as far as limits and guarantees of others allow; what it does not want, the next gets at
+//! once.
 //!
 //! The cost follows what changed: only agents marked dirty are looked at, and orders are kept, not computed.
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::call::Offer;
-use model::{AgentId, FrameworkId, Milli, OfferId, Resources, RoleName};
+use model::{AgentId, FrameworkId, OfferId, Resources, RoleName};
 
 use crate::agent::AgentState;
 use crate::command::Command;
-use crate::decision::{Decision, Withheld};
+use crate::decision::Decision;
 use crate::limits;
 use crate::master::Master;
 use crate::registry::AgentMode;
 use crate::timer::Timer;
 use crate::view::Delta;
 
+pub(crate) mod ceiling;
 pub(crate) mod filter;
+pub(crate) mod headroom;
 pub(crate) mod share;
+mod turn;
 
 use filter::Filters;
+use headroom::Headroom;
 use share::Shares;
+use turn::{Turn, least};
 
 /// What allocation needs between steps.
 #[derive(Debug, Default)]
 pub(crate) struct Allocator {
     pub(crate) shares: Shares,
     pub(crate) filters: Filters,
+    /// What guarantees are met from.
+    pub(crate) headroom: Headroom,
     /// Agents with something free that somebody might want.
     pub(crate) dirty: BTreeSet<AgentId>,
     /// Where the last step ended, so that no agent is always first.
@@ -43,11 +51,6 @@ impl Allocator {
         let index = usize::try_from(seed % count).expect("smaller than a count");
         self.cursor = agents.keys().nth(index).cloned();
     }
-}
-
-/// Worth an offer: 0.01 cpus, 32 MiB, or anything reserved (to be used, or given back).
-pub(crate) fn is_worth_an_offer(resources: &Resources) -> bool {
-    resources.unreserved.cpus >= Milli(10) || resources.unreserved.mem >= Milli::units(32) || !resources.held.is_empty()
 }
 
 impl Master {
@@ -74,6 +77,7 @@ impl Master {
     /// One bounded step of allocation.
     pub(crate) fn allocate(&mut self) {
         self.allocator.scheduled = false;
+        self.allocator.shares.freshen();
         let mut granted: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
         let mut withheld = 0;
         for agent_id in self.next_dirty() {
@@ -113,7 +117,7 @@ impl Master {
         let mut free = agent.free();
         while !free.is_empty() {
             let (turn, reasons) = self.find_turn(agent_id, &free);
-            let Some((role, framework_id, usable)) = turn else {
+            let Some(Turn { role, framework_id, resources }) = turn else {
                 // Only the last round's reasons stand: what was withheld from somebody was offered to nobody.
                 for (framework_id, role, reason) in reasons {
                     if *withheld < limits::WITHHELD_PER_STEP_MAX {
@@ -123,43 +127,10 @@ impl Master {
                 }
                 return;
             };
-            free.take(&usable).expect("what is usable is part of what is free");
-            let offer = self.grant(agent_id, framework_id.clone(), role, usable);
+            free.take(&resources).expect("what is offered is part of what is free");
+            let offer = self.grant(agent_id, framework_id.clone(), role, resources);
             granted.entry(framework_id).or_default().push(offer);
         }
-    }
-
-    /// Whose turn it is: the first in order to whom some of this may be offered.
-    #[allow(clippy::type_complexity)]
-    fn find_turn(
-        &self,
-        agent_id: &AgentId,
-        free: &Resources,
-    ) -> (Option<(RoleName, FrameworkId, Resources)>, Vec<(FrameworkId, RoleName, Withheld)>) {
-        let mut reasons = Vec::new();
-        for role in self.allocator.shares.roles_in_order() {
-            let usable = free.usable_by(role);
-            if usable.is_empty() {
-                continue;
-            }
-            for framework_id in self.allocator.shares.frameworks_in_order(role) {
-                let reason = if !is_worth_an_offer(&usable) {
-                    Withheld::BelowMinimum { free: usable.clone() }
-                } else if self.offers.count_of(framework_id) >= limits::OFFERS_PER_FRAMEWORK_MAX {
-                    Withheld::TooManyOffers { limit: limits::OFFERS_PER_FRAMEWORK_MAX }
-                } else if let Some(until) =
-                    self.allocator.filters.blocks(framework_id, role, agent_id, &usable, self.now)
-                {
-                    Withheld::Filtered { until }
-                } else {
-                    return (Some((role.clone(), framework_id.clone(), usable)), reasons);
-                };
-                if reasons.len() < limits::WITHHELD_PER_STEP_MAX {
-                    reasons.push((framework_id.clone(), role.clone(), reason));
-                }
-            }
-        }
-        (None, reasons)
     }
 
     fn grant(&mut self, agent_id: &AgentId, framework_id: FrameworkId, role: RoleName, resources: Resources) -> Offer {
@@ -180,6 +151,7 @@ impl Master {
             region: agent.facts.region.clone(),
             zone: agent.facts.zone.clone(),
             pod_subnet: agent.record.pod_subnet.clone(),
+            unavailability: agent.record.maintenance,
         };
         self.allocator.shares.granted(&role, &framework_id);
         self.allocator.shares.charge(&role, &framework_id, &offer.resources);
@@ -188,6 +160,8 @@ impl Master {
             self.timers.set(at, Timer::Offer(id.clone()));
         }
         self.offers.lend(offer.clone(), expires);
+        // Those who come next in this step must see what is left.
+        self.note_headroom(agent_id);
         self.dirty.agents.insert(agent_id.clone());
         self.dirty.frameworks.insert(framework_id.clone());
         self.dirty.roles.insert(role.clone());

@@ -1,9 +1,18 @@
 //! What an operator may set about the master's decisions.
 use std::collections::BTreeSet;
 
-use model::{Principal, Span};
+use model::{Milli, Principal, Quantities, Span};
 
 use crate::limits;
+
+/// So many agents within such a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemovalLimit {
+    /// At least one.
+    pub agents: u32,
+    /// Not zero.
+    pub within: Span,
+}
 
 /// The options, with their defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +21,15 @@ pub struct Config {
     pub privileged_principals: BTreeSet<String>,
     /// An offer unanswered for this long is rescinded. `None`: never.
     pub offer_timeout: Option<Span>,
+    /// Scalars that do not count in shares: scarce ones, of which a little would be a large share.
+    pub fair_share_excluded: BTreeSet<String>,
+    /// What is unreserved is offered if it holds all of at least one of these; none: always.
+    pub min_allocatable: Vec<Quantities>,
+    /// The master's own region: agents of others are offered only to frameworks that are aware of regions. `None`: all are
+    /// near.
+    pub region: Option<String>,
+    /// Agents with gpus are offered only to frameworks that use gpus.
+    pub gpu_guard: bool,
     /// What was declined without a filter is still not offered again to the same framework for this long: a framework
     /// that answers every offer at once with no filter would otherwise keep master and network busy with nothing.
     pub refuse_min: Span,
@@ -24,6 +42,9 @@ pub struct Config {
     pub ping_misses_max: u32,
     /// How long a disconnected agent may stay away before its tasks become unreachable.
     pub disconnected_grace: Span,
+    /// How many agents may become unreachable within a time. When a network fails many are away at once: without a limit
+    /// their frameworks would all begin to replace what runs there. `None`: no limit.
+    pub removal_limit: Option<RemovalLimit>,
     /// How long after the master's start its known agents may take to return before their tasks count as unreachable.
     pub reregister_timeout: Span,
 }
@@ -33,11 +54,19 @@ impl Default for Config {
         Self {
             privileged_principals: BTreeSet::new(),
             offer_timeout: Some(Span::seconds(60)),
+            fair_share_excluded: BTreeSet::new(),
+            min_allocatable: vec![
+                Quantities { cpus: Milli(10), ..Quantities::default() },
+                Quantities { mem: Milli::units(32), ..Quantities::default() },
+            ],
+            region: None,
+            gpu_guard: true,
             refuse_min: Span::millis(500),
             ping_interval: limits::PING_INTERVAL,
             silence_misses: limits::SILENCE_MISSES,
             ping_misses_max: limits::PING_MISSES_MAX,
             disconnected_grace: Span::seconds(10),
+            removal_limit: None,
             reregister_timeout: Span::seconds(60),
         }
     }

@@ -1,9 +1,11 @@
 //! Why the core did what it did: one value per decision, for logs, counters, explanations and the simulator.
+use model::call::Unavailability;
 use model::{
     AgentId, FrameworkId, OfferId, Principal, Refusal, Resources, RoleName, Span, TaskId, TaskState, Timestamp,
 };
 
 use crate::registry::AgentMode;
+pub use crate::withheld::{Remedy, Withheld};
 
 /// One decision.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,10 +26,16 @@ pub enum Decision {
     AgentDisconnected { agent_id: AgentId },
     /// It stayed away for too long.
     AgentUnreachable { agent_id: AgentId },
+    /// It would be unreachable, but too many became so lately.
+    RemovalHeld { agent_id: AgentId, until: Timestamp },
     /// An operator gave it up.
     AgentGone { agent_id: AgentId },
     /// An operator decided what becomes of it.
     AgentModeSet { agent_id: AgentId, mode: AgentMode },
+    /// An operator announced when it is to be maintained, or withdrew that.
+    MaintenanceSet { agent_id: AgentId, window: Option<Unavailability> },
+    /// A framework said whether it will have left an agent in time.
+    InverseOfferAnswered { framework_id: FrameworkId, agent_id: AgentId, accepted: bool },
     /// It is empty, as an operator wanted.
     AgentDrained { agent_id: AgentId },
     /// A framework began a session; with `failover` it took over from another one or came back.
@@ -66,33 +74,6 @@ pub enum TeardownCause {
     Operator,
     /// It stayed away longer than its failover timeout.
     FailoverTimeout,
-}
-
-/// Why free resources are not offered to a framework.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Withheld {
-    /// It declined as much or more of this agent a while ago.
-    Filtered { until: Timestamp },
-    /// There is too little left to be worth an offer.
-    BelowMinimum { free: Resources },
-    /// It has too many offers that it does not answer.
-    TooManyOffers { limit: usize },
-}
-
-impl Withheld {
-    /// For people.
-    pub fn in_words(&self) -> String {
-        match self {
-            Withheld::Filtered { until } => {
-                format!(
-                    "it declined as much of this agent before; the filter ends at {} (unix ms) or with a revive",
-                    until.0
-                )
-            }
-            Withheld::BelowMinimum { free } => format!("too little is free: {free}"),
-            Withheld::TooManyOffers { limit } => format!("it left {limit} offers unanswered"),
-        }
-    }
 }
 
 macro_rules! rejections {
@@ -227,6 +208,61 @@ rejections! {
         "the framework's state would be {bytes} bytes, the limit is {limit}", "delete entries first";
     /// A second registration on a session, or of a session that was replaced.
     AlreadyRegistered = "MST0036", "the agent has registered on this session", "open a new session";
+    /// An answer to a question that stands no more.
+    NoInverseOffer { offer_id: OfferId } = "MST0041",
+        "inverse offer {offer_id} does not stand", "nothing is to be done: the agent is not wanted back any more";
+    /// Maintenance without a window.
+    NotScheduled { agent: String } = "MST0042",
+        "no maintenance of agent '{agent}' is scheduled", "schedule it first: mezzo maintenance schedule {agent}";
+    /// A window cannot be withdrawn while it is used.
+    UnderMaintenance { agent: String } = "MST0043",
+        "agent '{agent}' is being maintained or drained", "end that first: mezzo maintenance stop {agent}";
+    /// Stopping what was not started.
+    NotUnderMaintenance { agent: String } = "MST0044",
+        "maintenance of agent '{agent}' has not started", "start it, or withdraw it: mezzo maintenance cancel {agent}";
+    /// A role that the framework does not have.
+    ForeignRole { role: RoleName } = "MST0045",
+        "the framework has not subscribed in role {role}", "name roles of the subscription, or subscribe in it";
+    /// A quota that makes no sense.
+    BadQuota { role: RoleName, why: String } = "MST0046", "the quota of role {role} {why}", "correct the quota";
+    /// A limit below what is used.
+    QuotaBelowUse { ceiling: crate::quota::Ceiling } = "MST0047",
+        "{ceiling}: more than the new limit", "choose a higher limit, free some first, or insist with --force";
+    /// More promised than there is.
+    QuotaAbovePool { guaranteed: String, total: String } = "MST0048",
+        "guarantees of {guaranteed} are more than the pool's {total}",
+        "lower a guarantee, add agents first, or insist with --force";
+    /// An operation would take the role above a limit.
+    OverLimit { ceiling: crate::quota::Ceiling } = "MST0049",
+        "{ceiling}: the operation would exceed it", "raise the limit, or free some first";
+    /// What the agent's configuration says cannot be changed from outside.
+    StaticReservation { role: RoleName } = "MST0051",
+        "what the agent's configuration reserves for role {role} stays so reserved",
+        "change the agent's --reserve, and start it anew";
+    /// A volume that something runs on.
+    VolumeInUse { volume: model::VolumeId } = "MST0052",
+        "volume {volume} is used by something that runs", "end the tasks that have it first";
+    /// An operator wants what tasks use.
+    InUse { agent_id: AgentId, missing: String } = "MST0053",
+        "of what is asked for, tasks on agent {agent_id} use {missing}", "end those tasks first, or ask for less";
+    /// An operator wants more than there is.
+    AgentLacks { agent_id: AgentId, missing: String } = "MST0054",
+        "agent {agent_id} lacks {missing}", "see what it has: `mezzo reservation list`, `mezzo agent show`";
+    /// An operator wants something of an agent that is away.
+    AgentAway { agent_id: AgentId } = "MST0055",
+        "agent {agent_id} is not connected", "bring it back first";
+    /// An operation's id that still means another one.
+    OperationIdUsed { operation_id: model::OperationId } = "MST0056",
+        "operation id {operation_id} is of another operation that is not acknowledged", "give every operation a new id";
+    /// A limit that would take away what was asked for.
+    LimitBelowRequest { task_id: TaskId, name: &'static str } = "MST0057",
+        "task {task_id} limits its {name} to less than it takes", "raise the limit, or take less";
+    /// Two kinds of one resource.
+    MixedRevocable { task_id: TaskId, name: String } = "MST0058",
+        "task {task_id} takes {name} that may be taken back, and {name} that may not", "take only one kind of each resource";
+    /// A constraint that cannot be kept.
+    BadConstraint { role: RoleName, why: &'static str } = "MST0050",
+        "the offer constraints for role {role} {why}", "correct the constraints";
     /// A kill or acknowledgement of a task that is elsewhere.
     WrongTaskAgent { task_id: TaskId } = "MST0037", "task {task_id} is not on that agent", "reconcile the task";
 }

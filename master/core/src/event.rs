@@ -1,9 +1,9 @@
 //! What the core is told. The shell authenticates and decodes; it decides nothing.
 use std::collections::BTreeSet;
 
-use model::call::Call;
+use model::call::{Call, Unavailability};
 use model::link::FromAgent;
-use model::{Principal, RoleName, Span};
+use model::{Milli, Principal, Resources, RoleName, Span};
 
 /// One connection, of a framework or an agent. Chosen by the shell, never used twice by one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +55,9 @@ pub enum OperatorRequest {
     Teardown { framework: String },
     /// Sets a role's weight in thousandths.
     SetWeight { role: RoleName, weight_milli: u64 },
+    /// Sets the quotas of roles, all of them or none; an empty one is none. With `force` also limits below what is used
+    /// and guarantees of more than the pool has.
+    SetQuotas { quotas: Vec<(RoleName, crate::quota::Quota)>, force: bool },
     /// Offers nothing of an agent, given by id or name, any more; what runs there runs on.
     DeactivateAgent { agent: String },
     /// Offers it again; an unfinished drain is called off.
@@ -63,8 +66,35 @@ pub enum OperatorRequest {
     DrainAgent { agent: String, max_grace: Span, mark_gone: bool },
     /// Declares an agent, given by id or name, gone for good. It must not be connected, or be drained.
     MarkAgentGone { agent: String },
+    /// Announces when agents, given by id or name, are to be maintained, to their frameworks. All of them or none.
+    ScheduleMaintenance { agents: Vec<String>, window: Unavailability },
+    /// Withdraws announced windows that were not started.
+    CancelMaintenance { agents: Vec<String> },
+    /// Empties agents with a window now.
+    StartMaintenance { agents: Vec<String> },
+    /// Offers them again; their windows are over.
+    StopMaintenance { agents: Vec<String> },
+    /// Changes what is reserved on an agent, given by id or name, and its volumes.
+    ChangeHoldings { agent: String, change: HoldingsChange, principal: Principal },
     /// Leases a virtual address to a framework, given by id or name, for its own principal or an operator.
     LeaseVip { framework: String, name: String, principal: Principal },
     /// Replaces the list of principals that may launch privileged tasks, beside those in the configuration.
     SetPrivileged { principals: BTreeSet<String> },
+}
+
+/// What an operator may do to reservations and volumes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HoldingsChange {
+    /// Reserves; given as it will be held. With a source: what is reserved so now becomes reserved otherwise.
+    Reserve { wanted: Resources, source: Option<Resources> },
+    /// Takes the innermost reservation away.
+    Unreserve(Resources),
+    /// Makes volumes of reserved disk; given as they will be held.
+    Create(Resources),
+    /// Destroys volumes with their data.
+    Destroy(Resources),
+    /// Makes a volume larger.
+    Grow { volume: Resources, addition: Resources },
+    /// Makes a volume smaller.
+    Shrink { volume: Resources, subtract: Milli },
 }

@@ -1,9 +1,11 @@
 //! A framework as the master knows it.
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{FrameworkId, Principal, RoleName, Timestamp};
+use model::constraint::OfferConstraints;
+use model::{FrameworkId, Principal, RoleName, Span, Timestamp};
 
 use crate::event::SessionId;
+use crate::limits;
 use crate::registry::FrameworkRecord;
 use crate::view::{FrameworkStateView, FrameworkView};
 
@@ -12,11 +14,46 @@ use crate::view::{FrameworkStateView, FrameworkView};
 pub(crate) struct Framework {
     pub(crate) record: FrameworkRecord,
     pub(crate) state: FrameworkState,
-    /// Roles in which it wants no offers for now.
-    pub(crate) suppressed: BTreeSet<RoleName>,
+    pub(crate) wishes: Wishes,
+    pub(crate) hoarding: Hoarding,
     /// Sizes of its state's values.
     pub(crate) state_sizes: BTreeMap<String, u64>,
     pub(crate) state_bytes: u64,
+}
+
+/// What offers it wants. A session says so at its beginning, and may change its mind.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wishes {
+    /// Roles in which it wants none for now.
+    pub(crate) suppressed: BTreeSet<RoleName>,
+    /// Of which agents it wants some.
+    pub(crate) constraints: OfferConstraints,
+}
+
+/// Offers that it let expire, and what comes of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Hoarding {
+    /// So many times in a row, since it last answered one. Offers that were lent at one time count once.
+    pub(crate) expired: u32,
+    /// When it last counted.
+    pub(crate) counted: Timestamp,
+    /// Nothing is offered to it before.
+    pub(crate) until: Timestamp,
+}
+
+impl Hoarding {
+    /// An offer that was lent then was not answered. Says until when nothing is offered, if that changed: not after the
+    /// first time, and then for twice as long each time.
+    pub(crate) fn expired(&mut self, lent: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        if self.expired > 0 && lent < self.counted {
+            return None;
+        }
+        self.expired = self.expired.saturating_add(1);
+        self.counted = now;
+        let doublings = self.expired.checked_sub(2)?.min(16);
+        self.until = now + Span(limits::HOLD_OFF_FIRST.0 << doublings).min(limits::HOLD_OFF_MAX);
+        Some(self.until)
+    }
 }
 
 /// How it is.
@@ -31,7 +68,7 @@ pub(crate) enum FrameworkState {
 impl Framework {
     pub(crate) fn new(record: FrameworkRecord, state: FrameworkState, state_sizes: BTreeMap<String, u64>) -> Self {
         let state_bytes = state_sizes.values().sum();
-        Self { record, state, suppressed: BTreeSet::new(), state_sizes, state_bytes }
+        Self { record, state, wishes: Wishes::default(), hoarding: Hoarding::default(), state_sizes, state_bytes }
     }
     pub(crate) fn id(&self) -> &FrameworkId {
         &self.record.id
@@ -55,7 +92,7 @@ impl Framework {
             name: info.name.clone(),
             principal: info.principal.clone(),
             roles: info.roles.clone(),
-            suppressed: self.suppressed.clone(),
+            suppressed: self.wishes.suppressed.clone(),
             state: match self.state {
                 FrameworkState::Connected { .. } => FrameworkStateView::Connected,
                 FrameworkState::Disconnected { since, .. } => FrameworkStateView::Disconnected { since },

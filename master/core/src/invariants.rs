@@ -21,7 +21,9 @@ pub fn check(master: &Master) -> Result<(), String> {
     }
     offers_are_lent_by_and_to_the_living(master)?;
     shares_are_what_is_used(master)?;
+    quotas_are_kept(master)?;
     sessions_are_mutual(master)?;
+    operations_are_told(master)?;
     everything_is_bounded(master)
 }
 
@@ -54,7 +56,8 @@ fn resources_are_conserved(master: &Master, agent: &Agent) -> Result<(), String>
     ensure(used == agent.allocated, || format!("agent {id}: allocated is {}, used is {used}", agent.allocated))?;
     let mut lent = Resources::default();
     let mut left = agent.total.clone();
-    let fits = left.take(&used).is_ok();
+    // Several may have a shared volume, and it may be lent to one more.
+    let fits = left.take(&used.without_shared()).is_ok();
     for lent_offer in master.offers.iter().filter(|lent| lent.offer.agent_id == *id) {
         lent.add(&lent_offer.offer.resources);
         let taken = left.take(&lent_offer.offer.resources);
@@ -148,6 +151,77 @@ fn shares_are_what_is_used(master: &Master) -> Result<(), String> {
     ensure(*shares.pool() == pool, || "the pool's total is not the sum of its agents".to_owned())
 }
 
+/// 7: no role is above a limit, unless agents came back so or an operator insists; and what quotas count is what is there.
+fn quotas_are_kept(master: &Master) -> Result<(), String> {
+    let shares = &master.allocator.shares;
+    let mut counted: BTreeMap<RoleName, Totals> = BTreeMap::new();
+    let mut consumed: BTreeMap<RoleName, Totals> = BTreeMap::new();
+    let path = |role: &RoleName| std::iter::successors(Some(role.clone()), RoleName::parent);
+    let mut use_up = |role: &RoleName, resources: &Resources| {
+        for role in path(role) {
+            counted.entry(role.clone()).or_default().add_quantities(&resources.unreserved);
+            consumed.entry(role).or_default().add(resources);
+        }
+    };
+    for task in master.ledger.iter().filter(|task| task.charged) {
+        use_up(&task.role, &task.head.resources);
+    }
+    for agent in master.agents.values() {
+        for pod in agent.pods.values().filter(|pod| pod.charged) {
+            pod.role.iter().for_each(|role| use_up(role, &pod.executor_resources));
+        }
+    }
+    for lent in master.offers.iter() {
+        use_up(&lent.offer.role, &lent.offer.resources);
+    }
+    let mut headroom = Totals::default();
+    for agent in master.agents.values() {
+        for (holding, quantities) in &agent.total.held {
+            for role in path(&holding.reservation.role) {
+                counted.entry(role).or_default().add_quantities(quantities);
+            }
+        }
+        headroom.add_totals(&crate::tenancy::headroom_of(agent));
+    }
+    let nothing = Totals::default();
+    let known: std::collections::BTreeSet<&RoleName> =
+        shares.role_names().chain(counted.keys()).chain(consumed.keys()).collect();
+    for role in known {
+        for (what, believed, real) in [
+            ("quota counts", shares.counted(role), counted.get(role)),
+            ("share counts", shares.consumed_below(role), consumed.get(role)),
+        ] {
+            let (believed, real) = (believed.unwrap_or(&nothing), real.unwrap_or(&nothing));
+            ensure(believed == real, || format!("role {role} and below: {what} {believed:?}, there is {real:?}"))?;
+        }
+    }
+    ensure(*master.allocator.headroom.sum() == headroom, || {
+        format!("headroom is believed to be {:?} and is {headroom:?}", master.allocator.headroom.sum())
+    })?;
+    match shares.intolerable() {
+        Some(ceiling) => Err(format!("a limit is exceeded: {ceiling}")),
+        None => Ok(()),
+    }
+}
+
+/// What became of an operation is told until it is acknowledged, and the index knows every one.
+fn operations_are_told(master: &Master) -> Result<(), String> {
+    let recorded: usize = master.agents.values().map(|agent| agent.record.operations.len()).sum();
+    ensure(recorded == master.feedback.len(), || {
+        format!("{recorded} operations are recorded and {} indexed", master.feedback.len())
+    })?;
+    for (framework_id, id, agent_id, again) in master.feedback.iter() {
+        let operations = &master.agents[agent_id].record.operations;
+        let found = operations.iter().find(|one| one.framework_id == *framework_id && one.id == *id);
+        let Some(found) = found else { return Err(format!("operation {id} is not on {agent_id}")) };
+        let framework = master.frameworks.get(framework_id);
+        let hears = framework.is_some_and(|framework| framework.session().is_some());
+        let armed = again.is_some_and(|at| master.timers.contains(at, Timer::Operation(framework_id.clone(), id.clone())));
+        ensure(armed || !hears || !found.state.is_terminal(), || format!("operation {id} is never told again"))?;
+    }
+    Ok(())
+}
+
 fn sessions_are_mutual(master: &Master) -> Result<(), String> {
     for (session, kind) in &master.sessions {
         let mutual = match kind {
@@ -174,7 +248,7 @@ fn sessions_are_mutual(master: &Master) -> Result<(), String> {
 /// 10.
 fn everything_is_bounded(master: &Master) -> Result<(), String> {
     let offers = master.frameworks.keys().map(|id| master.offers.count_of(id)).max().unwrap_or(0);
-    let timers = master.agents.len() * (4 + master.frameworks.len() * 64) + master.frameworks.len() * (1 + offers);
+    let timers = master.feedback.len() + master.agents.len() * (4 + master.frameworks.len() * 64) + master.frameworks.len() * (1 + offers);
     for (what, count, limit) in [
         ("agents", master.agents.len(), limits::AGENTS_MAX),
         ("frameworks", master.framework_names.len(), limits::FRAMEWORKS_MAX),
@@ -182,6 +256,7 @@ fn everything_is_bounded(master: &Master) -> Result<(), String> {
         ("sessions", master.sessions.len(), limits::SESSIONS_MAX),
         ("offers of one framework", offers, limits::OFFERS_PER_FRAMEWORK_MAX),
         ("filters", master.allocator.filters.longest(), limits::FILTERS_PER_TRIPLE_MAX),
+        ("operations of one framework", master.feedback.largest(), limits::OPERATIONS_PER_FRAMEWORK_MAX),
         ("remembered tasks", master.ledger.remembered_max(), limits::REMEMBERED_TASKS_PER_FRAMEWORK_MAX),
         ("timers", master.timers.len(), timers.max(1024)),
     ] {

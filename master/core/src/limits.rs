@@ -31,6 +31,16 @@ pub const OPERATIONS_PER_ACCEPT_MAX: usize = 256;
 pub const RECONCILE_TASKS_MAX: usize = 100_000;
 /// Titles (reservations and volumes) on one agent: each is sent to the agent with every change of any.
 pub const HOLDINGS_PER_AGENT_MAX: usize = 512;
+/// Operations with an id that one framework has not acknowledged: each is repeated to it.
+pub const OPERATIONS_PER_FRAMEWORK_MAX: usize = 4_096;
+/// Likewise on one agent: they are written whenever the agent's titles change, at 200 bytes each 100 KiB.
+pub const OPERATIONS_PER_AGENT_MAX: usize = 512;
+/// Operations named in one reconciliation.
+pub const RECONCILE_OPERATIONS_MAX: usize = OPERATIONS_PER_FRAMEWORK_MAX;
+/// After which a framework is told again what became of an operation, doubling, as agents do with tasks.
+pub const OPERATION_RETRY_MIN: Span = Span::seconds(10);
+/// The longest pause between two such tellings.
+pub const OPERATION_RETRY_MAX: Span = Span::seconds(600);
 /// Outstanding offers of one framework: slow frameworks must not own the pool's memory.
 pub const OFFERS_PER_FRAMEWORK_MAX: usize = 16_384;
 /// Filters kept per framework, role and agent; more are merged into the newest.
@@ -64,5 +74,20 @@ pub const STATE_VALUE_BYTES_MAX: usize = 1024 * 1024;
 pub const STATE_BYTES_PER_FRAMEWORK_MAX: u64 = 64 * 1024 * 1024;
 /// The heaviest role: a thousand times the lightest sensible one.
 pub const WEIGHT_MILLI_MAX: u64 = 1_000_000;
+/// Roles whose quotas are set in one request.
+pub const QUOTAS_PER_REQUEST_MAX: usize = 256;
+/// Roles with a quota: one per framework alive.
+pub const QUOTAS_MAX: usize = FRAMEWORKS_MAX;
+/// Scalars of one quota.
+pub const SCALARS_PER_QUOTA_MAX: usize = 32;
+/// Alternatives of what an offer has to hold, per framework and role.
+pub const SETS_PER_OFFER_FILTER_MAX: usize = 64;
+/// Conditions of a framework on agents, per role: looked at for every agent that is offered.
+pub const CONSTRAINTS_PER_ROLE_MAX: usize = 1024;
+/// A framework that lets offers expire twice in a row is offered nothing for so long, then for twice as long each time: what
+/// is lent for a minute and not used should be there for others most of the time.
+pub const HOLD_OFF_FIRST: Span = Span::seconds(5);
+/// But not longer than this: five of its offers' lives.
+pub const HOLD_OFF_MAX: Span = Span::seconds(300);
 /// Reasons for withholding told per allocation step, so that explanations never cost more than decisions.
 pub const WITHHELD_PER_STEP_MAX: usize = 256;

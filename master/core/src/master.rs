@@ -1,5 +1,5 @@
 //! The master: its whole state, the routes from events to the parts that decide, and what those parts share.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::call::{Call, SchedulerEvent};
 use model::link::{FromAgent, ToAgent};
@@ -11,14 +11,15 @@ use crate::command::Command;
 use crate::config::Config;
 use crate::decision::{Decision, OfferEnd, Rejected};
 use crate::event::{Event, OperatorRequest, RequestId, SessionId, StateWrite};
-use crate::framework::{Framework, FrameworkState};
+use crate::feedback::Feedback;
+use crate::framework::{Framework, FrameworkState, Hoarding, Wishes};
 use crate::ledger::Ledger;
 use crate::limits;
 use crate::offer::OfferBook;
 use crate::outbox::Outbox;
 use crate::registry::{AgentMode, Pool, Record, RegistrySnapshot};
 use crate::timer::{Timer, Timers};
-use crate::view::{Delta, RoleView};
+use crate::view::Delta;
 use crate::vip::Vips;
 
 /// The deciding part of a master.
@@ -45,7 +46,12 @@ pub struct Master {
     pub(crate) peers_due: BTreeSet<AgentId>,
     /// Agents that are being emptied.
     pub(crate) draining: BTreeSet<AgentId>,
+    /// Agents with an announced maintenance window.
+    pub(crate) maintained: BTreeSet<AgentId>,
+    /// When agents became unreachable, the latest last; as many as the limit allows at most.
+    pub(crate) removals: VecDeque<Timestamp>,
     pub(crate) vips: Vips,
+    pub(crate) feedback: Feedback,
     pub(crate) wants_allocation: bool,
     pub(crate) agent_number: u64,
     pub(crate) framework_number: u64,
@@ -72,7 +78,7 @@ pub(crate) struct Dirty {
 impl Master {
     /// A master that starts now with what its registry holds. `seed` decides where allocation begins.
     pub fn new(config: Config, registry: RegistrySnapshot, seed: u64, now: Timestamp) -> Self {
-        let RegistrySnapshot { pool, agents, frameworks, mut state_sizes, weights, privileged, vips } = registry;
+        let RegistrySnapshot { pool, agents, frameworks, mut state_sizes, weights, quotas, privileged, vips } = registry;
         let mut master = Self {
             config,
             pool,
@@ -91,7 +97,10 @@ impl Master {
             dirty: Dirty::default(),
             peers_due: BTreeSet::new(),
             draining: BTreeSet::new(),
+            maintained: BTreeSet::new(),
+            removals: VecDeque::new(),
             vips: Vips::restore(vips),
+            feedback: Feedback::default(),
             wants_allocation: false,
             agent_number: 0,
             framework_number: 0,
@@ -100,6 +109,10 @@ impl Master {
         for (role, weight_milli) in weights {
             master.allocator.shares.set_weight(&role, weight_milli);
         }
+        for (role, quota) in quotas {
+            master.allocator.shares.set_quota(&role, quota);
+        }
+        master.allocator.shares.exclude(master.config.fair_share_excluded.clone());
         for (id, record) in agents {
             master.agent_number = master.agent_number.max(number_of(id.as_str(), "-S"));
             let state = match (record.gone, record.unreachable_since) {
@@ -119,7 +132,11 @@ impl Master {
                 master.draining.insert(id.clone());
                 master.timers.set(drain.deadline, Timer::Drain(id.clone()));
             }
+            if record.maintenance.is_some() {
+                master.maintained.insert(id.clone());
+            }
             master.dirty.agents.insert(id.clone());
+            master.feedback.restore(&id, &record.operations);
             master.agents.insert(id, Agent::new(record, state));
         }
         for (id, record) in frameworks {
@@ -236,11 +253,11 @@ impl Master {
         if self.outbox.held() > limits::HELD_COMMANDS_MAX {
             return Err(Rejected::Busy.into());
         }
-        if let Some(Call::Subscribe { info, suppressed }) = call {
+        if let Some(Call::Subscribe { info, suppressed, constraints }) = call {
             if subscribed.is_some() {
                 return Err(Rejected::AlreadySubscribed.into());
             }
-            let id = self.subscribe(session, principal, info, suppressed)?;
+            let id = self.subscribe(session, principal, info, Wishes { suppressed, constraints })?;
             return self.write_state(&id, writes).map_err(Fault::from);
         }
         let Some(id) = subscribed else { return Err(Rejected::NotSubscribed.into()) };
@@ -253,6 +270,9 @@ impl Master {
                 Ok(())
             }
             Some(Call::Accept { offers, operations, filter }) => self.accept(&id, &offers, operations, filter),
+            Some(Call::UpdateFramework { info, suppressed, constraints }) => {
+                Ok(self.update_framework(&id, info, Wishes { suppressed, constraints })?)
+            }
             Some(Call::Decline { offers, filter }) => Ok(self.decline(&id, &offers, filter)?),
             Some(Call::Revive { roles }) => Ok(self.revive(&id, roles)?),
             Some(Call::Suppress { roles }) => Ok(self.suppress(&id, roles)?),
@@ -264,6 +284,13 @@ impl Master {
                 Ok(self.acknowledge(&id, &agent_id, &task_id, uuid)?)
             }
             Some(Call::Reconcile { tasks }) => Ok(self.reconcile(&id, &tasks)?),
+            Some(Call::AcknowledgeOperation { agent_id: _, operation_id, uuid }) => {
+                self.acknowledge_operation(&id, &operation_id, uuid);
+                Ok(())
+            }
+            Some(Call::ReconcileOperations { operations }) => Ok(self.reconcile_operations(&id, &operations)?),
+            Some(Call::AcceptInverseOffers { offers }) => Ok(self.answer_inverse_offers(&id, &offers, true)?),
+            Some(Call::DeclineInverseOffers { offers }) => Ok(self.answer_inverse_offers(&id, &offers, false)?),
         }
     }
 
@@ -277,15 +304,19 @@ impl Master {
                 }
             }
             (FromAgent::Register(_), Some(_)) => self.refuse_agent(session, &who, Rejected::AlreadyRegistered),
-            (FromAgent::Update { .. } | FromAgent::Pong { .. } | FromAgent::Applied { .. }, None) => {
-                self.refuse_agent(session, &who, Rejected::NotRegistered);
-            }
+            (
+                FromAgent::Update { .. }
+                | FromAgent::Pong { .. }
+                | FromAgent::Applied { .. }
+                | FromAgent::Revocable(_),
+                None,
+            ) => self.refuse_agent(session, &who, Rejected::NotRegistered),
             (FromAgent::Update { framework_id, status, latest_state }, Some(agent_id)) => {
                 self.update(&agent_id, &framework_id, status, latest_state);
             }
             (FromAgent::Pong { number }, Some(agent_id)) => self.pong(&agent_id, number),
-            // Nothing waits for it: holdings are compared when the agent registers.
-            (FromAgent::Applied { .. }, Some(_)) => {}
+            (FromAgent::Applied { generation }, Some(agent_id)) => self.applied(&agent_id, generation),
+            (FromAgent::Revocable(quantities), Some(agent_id)) => self.set_revocable(&agent_id, quantities),
         }
     }
 
@@ -300,10 +331,18 @@ impl Master {
         let result = match ask {
             OperatorRequest::Teardown { framework } => self.ask_teardown(framework),
             OperatorRequest::SetWeight { role, weight_milli } => self.ask_weight(role, weight_milli),
+            OperatorRequest::SetQuotas { quotas, force } => self.ask_quotas(quotas, force),
             OperatorRequest::DeactivateAgent { agent } => self.ask_deactivate(&agent),
             OperatorRequest::ReactivateAgent { agent } => self.ask_reactivate(&agent),
             OperatorRequest::DrainAgent { agent, max_grace, mark_gone } => self.ask_drain(&agent, max_grace, mark_gone),
             OperatorRequest::MarkAgentGone { agent } => self.ask_gone(&agent),
+            OperatorRequest::ScheduleMaintenance { agents, window } => self.ask_schedule(&agents, window),
+            OperatorRequest::CancelMaintenance { agents } => self.ask_cancel(&agents),
+            OperatorRequest::StartMaintenance { agents } => self.ask_start(&agents),
+            OperatorRequest::StopMaintenance { agents } => self.ask_stop(&agents),
+            OperatorRequest::ChangeHoldings { agent, change, principal } => {
+                self.ask_change_holdings(&agent, &change, &principal)
+            }
             OperatorRequest::LeaseVip { framework, name, principal } => self.ask_vip(framework, name, &principal),
             OperatorRequest::SetPrivileged { principals } => self.ask_privileged(principals),
         };
@@ -350,6 +389,8 @@ impl Master {
                 Timer::Drain(agent_id) => self.drain_due(&agent_id),
                 Timer::Failover(framework_id) => self.failover_ended(&framework_id),
                 Timer::Offer(offer_id) => self.expire_offer(&offer_id),
+                Timer::Operation(framework_id, id) => self.operation_due(&framework_id, &id),
+                Timer::HoldOff(framework_id) => self.hold_off_ended(&framework_id),
                 Timer::Filter(framework_id, role, agent_id) => {
                     let key = (framework_id, role, agent_id);
                     if self.allocator.filters.expire(&key, self.now) {
@@ -396,6 +437,11 @@ impl Master {
         let agent = self.agents.get_mut(&offer.agent_id).expect("an offer's agent is known");
         agent.offered.take(&offer.resources).expect("what is lent is counted as lent");
         self.allocator.shares.release(&offer.role, &offer.framework_id, &offer.resources);
+        if matches!(end, OfferEnd::Accepted | OfferEnd::Declined)
+            && let Some(framework) = self.frameworks.get_mut(&offer.framework_id)
+        {
+            framework.hoarding = Hoarding::default();
+        }
         self.dirty.agents.insert(offer.agent_id.clone());
         self.dirty.frameworks.insert(offer.framework_id.clone());
         self.dirty.roles.insert(offer.role.clone());
@@ -414,6 +460,7 @@ impl Master {
     fn show(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
         for id in &dirty.agents {
+            self.note_headroom(id);
             if let Some(agent) = self.agents.get(id) {
                 self.outbox.push(Command::Changed(Delta::Agent(Box::new(agent.view()))));
             }
@@ -434,11 +481,11 @@ impl Master {
                 self.outbox.push(Command::Changed(Delta::Vip { framework_id, name, address }));
             }
         }
-        for name in dirty.roles {
+        let mut roles = dirty.roles;
+        roles.append(&mut self.allocator.shares.take_changed());
+        for name in roles {
             self.outbox.push(Command::Changed(match self.allocator.shares.describe(&name) {
-                Some((weight_milli, frameworks, share_ppm, consumed)) => {
-                    Delta::Role(RoleView { name, weight_milli, frameworks, share_ppm, consumed })
-                }
+                Some(view) => Delta::Role(view),
                 None => Delta::RoleRemoved(name),
             }));
         }

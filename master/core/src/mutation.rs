@@ -23,8 +23,12 @@ pub enum Mutation {
     SparesGhosts,
     /// What cannot be known yet is answered as gone.
     AnswersTooEarly,
+    /// What became of an operation is told once, and then left to luck.
+    TellsOperationsOnce,
     /// Offers of an agent that left stay in the book.
     LendsTheAbsent,
+    /// A role gets more than its limit.
+    ExceedsLimits,
 }
 
 #[cfg(feature = "mutations")]
@@ -46,6 +50,7 @@ impl Mutation {
         Mutation::SparesGhosts,
         Mutation::AnswersTooEarly,
         Mutation::LendsTheAbsent,
+        Mutation::ExceedsLimits,
     ];
     /// Makes this mistake, or none, in this thread from now on.
     pub fn make(mutation: Option<Mutation>) {

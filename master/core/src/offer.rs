@@ -30,6 +30,9 @@ impl OfferBook {
     pub(crate) fn get(&self, id: &OfferId) -> Option<&Offer> {
         self.lent.get(id).map(|lent| &lent.offer)
     }
+    pub(crate) fn lent(&self, id: &OfferId) -> Option<&Lent> {
+        self.lent.get(id)
+    }
     pub(crate) fn take(&mut self, id: &OfferId) -> Option<Lent> {
         let lent = self.lent.remove(id)?;
         forget(&mut self.by_agent, &lent.offer.agent_id, id);

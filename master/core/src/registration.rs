@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use model::call::SchedulerEvent;
 use model::link::{AgentRegistration, AgentTask, Peer, ToAgent};
-use model::{AgentId, FrameworkId, Principal, Reason, Resources, TaskId, TaskState, TaskStatus};
+use model::{
+    AgentId, FrameworkId, OperationState, Principal, Reason, Resources, Span, TaskId, TaskState, TaskStatus, Timestamp,
+};
 
 use crate::agent::{Agent, AgentState, Facts, Ghost};
 use crate::command::Command;
@@ -42,6 +44,7 @@ impl Master {
         }
         let fresh = said.agent_id.is_none();
         let settled = settle(record, &said, fresh);
+        let is_lost = settled.lost;
         self.enter_agent(&id, session, &said, &settled);
         let unwanted = self.merge_tasks(&id, &said.tasks);
         let (generation, holdings) = (settled.record.holdings_generation, settled.record.holdings.clone());
@@ -49,6 +52,10 @@ impl Master {
             self.outbox.persist(Record::Agent(settled.record.clone()));
         }
         self.agents.get_mut(&id).expect("entered above").record = settled.record;
+        if is_lost {
+            let words = "the agent came back without what the operation was to change";
+            self.end_operations(&id, generation, OperationState::Failed, words);
+        }
         if is_new {
             let (name, pod_subnet) = (said.name.clone(), self.agents[&id].record.pod_subnet.clone());
             self.decided(Decision::AgentAdmitted { agent_id: id.clone(), name, pod_subnet });
@@ -71,6 +78,7 @@ impl Master {
             self.tell_agent(&id, ToAgent::SetHoldings { generation, holdings });
         }
         self.free_orphaned_holdings(&id);
+        self.settle_limits();
         self.drain_due(&id);
         if is_new || settled.moved {
             self.peers_due = self.agents.values().filter(|a| a.session().is_some()).map(|a| a.id().clone()).collect();
@@ -150,6 +158,8 @@ impl Master {
             holdings_generation: 0,
             holdings: Resources::default(),
             mode: AgentMode::Active,
+            operations: Vec::new(),
+            maintenance: None,
             orphans: Resources::default(),
         })
     }
@@ -167,7 +177,7 @@ impl Master {
         self.timers.set(next_ping, Timer::Ping(id.clone()));
         let state = AgentState::Connected { session, pinged: 0, answered: 0, next_ping };
         let agent = self.agents.entry(id.clone()).or_insert_with(|| Agent::new(settled.before.clone(), state));
-        agent.state = state;
+        agent.become_state(state);
         (agent.heard, agent.silent) = (self.now, None);
         agent.facts = Facts {
             port: said.port,
@@ -344,7 +354,7 @@ impl Master {
     pub(crate) fn agent_left(&mut self, id: &AgentId) {
         let agent = self.agents.get_mut(id).expect("a session's agent is known");
         let AgentState::Connected { next_ping, .. } = agent.state else { return };
-        agent.state = AgentState::Disconnected { since: self.now };
+        agent.become_state(AgentState::Disconnected { since: self.now });
         self.timers.unset(next_ping, Timer::Ping(id.clone()));
         self.timers.set(self.now + self.config.disconnected_grace, Timer::Grace(id.clone()));
         self.timers.set(self.now + self.config.silence(), Timer::Silence(id.clone()));
@@ -419,13 +429,32 @@ impl Master {
             | AgentState::Unreachable { .. }
             | AgentState::Gone => return,
         }
+        if let Some(at) = self.removal_held_until() {
+            self.timers.set(at, Timer::Grace(id.clone()));
+            self.decided(Decision::RemovalHeld { agent_id: id.clone(), until: at });
+            return;
+        }
         self.lose_agent(id, AgentState::Unreachable { since: self.now });
         self.decided(Decision::AgentUnreachable { agent_id: id.clone() });
+        self.tell_operations_unreachable(id);
         let tasks: Vec<_> = self.agents[id].tasks.iter().cloned().collect();
         for (framework_id, task_id) in tasks {
             let words = "its agent is unreachable";
             self.declare(&framework_id, &task_id, TaskState::Unreachable, Reason::AgentRemoved, words);
         }
+    }
+
+    /// When the next agent may become unreachable, if not now; otherwise one more has.
+    fn removal_held_until(&mut self) -> Option<Timestamp> {
+        let limit = self.config.removal_limit?;
+        self.removals.retain(|at| *at + limit.within > self.now);
+        let count = u32::try_from(self.removals.len()).unwrap_or(u32::MAX);
+        if count >= limit.agents.max(1) {
+            let oldest = *self.removals.front()?;
+            return Some(oldest + limit.within.max(Span::millis(1)));
+        }
+        self.removals.push_back(self.now);
+        None
     }
 
     pub(crate) fn ask_gone(&mut self, agent: &str) -> Result<(), Rejected> {
@@ -456,11 +485,15 @@ impl Master {
             self.agent_left(id);
         }
         self.draining.remove(id);
+        self.maintained.remove(id);
         let agent = self.agents.get_mut(id).expect("the caller has it");
         agent.record.mode = AgentMode::Active;
+        agent.record.maintenance = None;
+        agent.answers.clear();
         agent.record.holdings = Resources::default();
         agent.record.orphans = Resources::default();
         self.lose_agent(id, AgentState::Gone);
+        self.end_operations(id, u64::MAX, OperationState::GoneByOperator, "an operator declared its agent gone");
         self.agent_names.remove(&self.agents[id].record.name);
         self.decided(Decision::AgentGone { agent_id: id.clone() });
         let tasks: Vec<_> = self.agents[id].tasks.iter().cloned().collect();
@@ -482,7 +515,7 @@ impl Master {
         }
         self.allocator.filters.clear_agent(id);
         let agent = self.agents.get_mut(id).expect("the caller has it");
-        agent.state = state;
+        agent.become_state(state);
         agent.record.gone = state == AgentState::Gone;
         agent.record.unreachable_since = Some(self.now);
         self.outbox.persist(Record::Agent(agent.record.clone()));
@@ -522,6 +555,8 @@ struct Settled {
     tell: bool,
     /// Others must learn its new address.
     moved: bool,
+    /// It has not got what was decided.
+    lost: bool,
 }
 
 /// Whose titles stand: the master's, once it decided any, as its registry is never older than an agent's checkpoint. But
@@ -537,15 +572,19 @@ fn settle(before: AgentRecord, said: &AgentRegistration, fresh: bool) -> Settled
     let reported = said.total.holdings();
     let moved = before.address != said.address;
     if record.holdings == reported {
-        return Settled { before, record, total: said.total.clone(), tell: false, moved };
+        return Settled { before, record, total: said.total.clone(), tell: false, moved, lost: false };
     }
     if record.holdings_generation > 0
         && !fresh
         && let Some(total) = retitled(&said.total, &record.holdings)
     {
-        return Settled { before, record, total, tell: true, moved };
+        // What the agent's configuration reserves may have changed.
+        record.holdings = total.holdings();
+        let tell = record.holdings != reported;
+        return Settled { before, record, total, tell, moved, lost: false };
     }
+    let lost = record.holdings_generation > 0;
     record.holdings = reported;
     record.holdings_generation += 1;
-    Settled { before, record, total: said.total.clone(), tell: true, moved }
+    Settled { before, record, total: said.total.clone(), tell: true, moved, lost }
 }

@@ -5,9 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use model::call::FrameworkInfo;
-use model::{AgentId, FrameworkId, Resources, RoleName, Timestamp};
+use model::call::{FrameworkInfo, Unavailability};
+use model::{AgentId, FrameworkId, OperationId, OperationState, Resources, RoleName, Timestamp, UpdateId};
 use serde::{Deserialize, Serialize};
+
+use crate::quota::Quota;
 
 /// The pool itself. Written by the shell at initialization and at every start, where the epoch rises by one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,8 +99,31 @@ pub struct AgentRecord {
     pub holdings: Resources,
     /// What an operator decided about it.
     pub mode: AgentMode,
+    /// Operations with an id that their frameworks have not acknowledged.
+    #[serde(default)]
+    pub operations: Vec<OperationRecord>,
+    /// When it is to be maintained, if that was announced.
+    #[serde(default)]
+    pub maintenance: Option<Unavailability>,
     /// Reservations and volumes that were freed while it was away: on its disk until it returns and hears so.
     pub orphans: Resources,
+}
+
+/// What is known of an operation to which its framework gave an id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationRecord {
+    /// Whose.
+    pub framework_id: FrameworkId,
+    /// The framework's name for it.
+    pub id: OperationId,
+    /// What the framework acknowledges.
+    pub uuid: UpdateId,
+    /// Pending, or an end.
+    pub state: OperationState,
+    /// Why, in words.
+    pub message: String,
+    /// The generation of the agent's titles that it made; zero: it made none.
+    pub generation: u64,
 }
 
 /// A framework that subscribed.
@@ -128,6 +153,8 @@ pub enum Record {
     DropState(FrameworkId),
     /// Sets a role's weight.
     Weight { role: RoleName, weight_milli: u64 },
+    /// Sets a role's quota; an empty one is none.
+    Quota { role: RoleName, quota: Quota },
     /// Replaces the list of principals that may launch privileged tasks.
     Privileged(BTreeSet<String>),
     /// Leases a virtual address.
@@ -149,6 +176,8 @@ pub struct RegistrySnapshot {
     pub state_sizes: BTreeMap<FrameworkId, BTreeMap<String, u64>>,
     /// Weights that differ from one.
     pub weights: BTreeMap<RoleName, u64>,
+    /// Quotas that are not empty.
+    pub quotas: BTreeMap<RoleName, Quota>,
     /// Principals that may launch privileged tasks, beside those in the configuration.
     pub privileged: BTreeSet<String>,
     /// Virtual addresses by framework and name.
@@ -164,6 +193,7 @@ impl RegistrySnapshot {
             frameworks: BTreeMap::new(),
             state_sizes: BTreeMap::new(),
             weights: BTreeMap::new(),
+            quotas: BTreeMap::new(),
             privileged: BTreeSet::new(),
             vips: BTreeMap::new(),
         }
@@ -194,6 +224,10 @@ impl RegistrySnapshot {
             }
             Record::Weight { role, weight_milli } => {
                 self.weights.insert(role.clone(), *weight_milli);
+            }
+            Record::Quota { role, quota } if quota.is_empty() => drop(self.quotas.remove(role)),
+            Record::Quota { role, quota } => {
+                self.quotas.insert(role.clone(), quota.clone());
             }
             Record::Privileged(principals) => self.privileged.clone_from(principals),
             Record::Vip { framework_id, name, address } => {

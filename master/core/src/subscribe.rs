@@ -2,12 +2,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::call::{Filter, FrameworkInfo, SchedulerEvent};
-use model::{AgentId, FrameworkId, OfferId, Principal, Resources, RoleName, Span};
+use model::{AgentId, FrameworkId, OfferId, Principal, Resources, RoleName, Span, Timestamp};
 
 use crate::command::Command;
 use crate::decision::{Decision, OfferEnd, Rejected, TeardownCause, capped};
 use crate::event::{SessionId, StateWrite};
-use crate::framework::{Framework, FrameworkState};
+use crate::framework::{Framework, FrameworkState, Wishes};
 use crate::limits;
 use crate::master::{Master, Session};
 use crate::registry::{FrameworkRecord, Record};
@@ -21,15 +21,13 @@ impl Master {
         session: SessionId,
         principal: &Principal,
         mut info: FrameworkInfo,
-        suppressed: BTreeSet<RoleName>,
+        wishes: Wishes,
     ) -> Result<FrameworkId, Rejected> {
         if !principal.is_operator() && principal.as_str() != format!("framework/{}", info.name) {
             return Err(Rejected::ForeignName { name: info.name, principal: principal.clone() });
         }
-        let limit = limits::ROLES_PER_FRAMEWORK_MAX;
-        if info.roles.is_empty() || info.roles.len() > limit {
-            return Err(Rejected::RoleCount { count: info.roles.len(), limit });
-        }
+        check_info(&info)?;
+        let wishes = check_wishes(wishes, &info)?;
         let known = self.find_subscriber(&info, principal)?;
         let failover = known.is_some();
         let id = match known {
@@ -39,7 +37,7 @@ impl Master {
         info.id = Some(id.clone());
         info.principal = principal.clone();
         let record = FrameworkRecord { id: id.clone(), info, torn_down: false };
-        self.adopt_session(&id, session, record, suppressed);
+        self.adopt_session(&id, session, record, wishes);
         self.decided(Decision::FrameworkSubscribed {
             framework_id: id.clone(),
             name: self.frameworks[&id].record.info.name.clone(),
@@ -51,7 +49,8 @@ impl Master {
         for status in pending {
             self.tell_framework(&id, SchedulerEvent::Update(status));
         }
-        self.tell_of_drains(&id);
+        self.tell_all_operations(&id);
+        self.tell_of_inverse_offers(&id);
         self.mark_all();
         Ok(id)
     }
@@ -96,7 +95,7 @@ impl Master {
         id: &FrameworkId,
         session: SessionId,
         record: FrameworkRecord,
-        suppressed: BTreeSet<RoleName>,
+        wishes: Wishes,
     ) {
         let earlier = self.frameworks.get(id).map(|framework| (framework.state, framework.record.info.roles.clone()));
         if let Some((state, roles)) = earlier {
@@ -123,15 +122,14 @@ impl Master {
         if self.frameworks.get(id).is_none_or(|framework| framework.record != record) {
             self.outbox.persist(Record::Framework(record.clone()));
         }
-        let suppressed: BTreeSet<_> = suppressed.intersection(&record.info.roles).cloned().collect();
         self.framework_names.insert(record.info.name.clone(), id.clone());
         let framework = self
             .frameworks
             .entry(id.clone())
             .or_insert_with(|| Framework::new(record.clone(), FrameworkState::Connected { session }, BTreeMap::new()));
         framework.record = record;
-        framework.state = FrameworkState::Connected { session };
-        framework.suppressed = suppressed;
+        framework.become_state(FrameworkState::Connected { session });
+        framework.wishes = wishes;
         if let Some(Session::Framework { subscribed, .. }) = self.sessions.get_mut(&session) {
             *subscribed = Some(id.clone());
         }
@@ -143,11 +141,62 @@ impl Master {
         let framework = &self.frameworks[id];
         let connected = framework.session().is_some();
         for role in &framework.record.info.roles {
-            let eager = connected && !framework.suppressed.contains(role);
+            let eager = connected && !framework.wishes.suppressed.contains(role);
             self.allocator.shares.set_member(role, id, true, eager);
             self.dirty.roles.insert(role.clone());
         }
         self.dirty.frameworks.insert(id.clone());
+    }
+
+    /// What it said when it subscribed, said anew. All of it or nothing.
+    pub(crate) fn update_framework(
+        &mut self,
+        id: &FrameworkId,
+        mut info: FrameworkInfo,
+        wishes: Wishes,
+    ) -> Result<(), Rejected> {
+        let before = self.frameworks[id].record.info.clone();
+        if info.id.as_ref().is_some_and(|named| named != id) {
+            return Err(Rejected::UnknownFramework { framework: info.id.map_or(String::new(), |id| id.to_string()) });
+        }
+        if info.name != before.name {
+            return Err(Rejected::Renamed { framework_id: id.clone(), name: before.name });
+        }
+        check_info(&info)?;
+        let wishes = check_wishes(wishes, &info)?;
+        info.id = Some(id.clone());
+        info.principal = before.principal.clone();
+        for role in before.roles.difference(&info.roles) {
+            self.allocator.shares.set_member(role, id, false, false);
+            self.allocator.filters.clear_framework(id, Some(role));
+        }
+        let framework = self.frameworks.get_mut(id).expect("subscribed");
+        let eager_again: Vec<RoleName> = framework.wishes.suppressed.difference(&wishes.suppressed).cloned().collect();
+        framework.wishes = wishes;
+        if info != before {
+            framework.record.info = info;
+            self.outbox.persist(Record::Framework(framework.record.clone()));
+        }
+        for role in &eager_again {
+            self.allocator.filters.clear_framework(id, Some(role));
+        }
+        for offer_id in self.offers.of_framework(id) {
+            let offer = self.offers.get(&offer_id).expect("indexed");
+            if !self.is_wanted(id, &offer.role, &offer.agent_id) {
+                self.end_offer(&offer_id, OfferEnd::Rescinded);
+                self.tell_framework(id, SchedulerEvent::Rescind(offer_id));
+            }
+        }
+        self.place_in_roles(id);
+        self.mark_all();
+        Ok(())
+    }
+
+    /// Whether the framework has the role and its constraints allow the agent.
+    fn is_wanted(&self, id: &FrameworkId, role: &RoleName, agent_id: &AgentId) -> bool {
+        let framework = &self.frameworks[id];
+        let agent = &self.agents[agent_id];
+        framework.record.info.roles.contains(role) && framework.wishes.constraints.allow(role, agent.place())
     }
 
     /// Takes all its offers back and forgets its filters, without telling it: its session is over.
@@ -163,7 +212,7 @@ impl Master {
         self.withdraw(id);
         let framework = self.frameworks.get_mut(id).expect("a session's framework is known");
         let until = self.now + framework.record.info.failover_timeout;
-        framework.state = FrameworkState::Disconnected { since: self.now, until };
+        framework.become_state(FrameworkState::Disconnected { since: self.now, until });
         self.timers.set(until, Timer::Failover(id.clone()));
         self.place_in_roles(id);
         self.decided(Decision::FrameworkDisconnected { framework_id: id.clone() });
@@ -183,7 +232,7 @@ impl Master {
 
     pub(crate) fn revive(&mut self, id: &FrameworkId, roles: BTreeSet<RoleName>) -> Result<(), Rejected> {
         for role in self.chosen_roles(id, roles)? {
-            self.frameworks.get_mut(id).expect("subscribed").suppressed.remove(&role);
+            self.frameworks.get_mut(id).expect("subscribed").wishes.suppressed.remove(&role);
             self.allocator.filters.clear_framework(id, Some(&role));
         }
         self.place_in_roles(id);
@@ -193,7 +242,7 @@ impl Master {
 
     pub(crate) fn suppress(&mut self, id: &FrameworkId, roles: BTreeSet<RoleName>) -> Result<(), Rejected> {
         let roles = self.chosen_roles(id, roles)?;
-        self.frameworks.get_mut(id).expect("subscribed").suppressed.extend(roles);
+        self.frameworks.get_mut(id).expect("subscribed").wishes.suppressed.extend(roles);
         self.place_in_roles(id);
         Ok(())
     }
@@ -205,7 +254,10 @@ impl Master {
             return Err(Rejected::TooMany { what: "roles", count, limit });
         }
         let own = &self.frameworks[id].record.info.roles;
-        Ok(if roles.is_empty() { own.clone() } else { roles.intersection(own).cloned().collect() })
+        if let Some(role) = roles.difference(own).next() {
+            return Err(Rejected::ForeignRole { role: role.clone() });
+        }
+        Ok(if roles.is_empty() { own.clone() } else { roles })
     }
 
     pub(crate) fn decline(&mut self, id: &FrameworkId, offers: &[OfferId], filter: Filter) -> Result<(), Rejected> {
@@ -240,10 +292,23 @@ impl Master {
 
     /// Not answered in time: others may have it; the framework itself, after a filter's usual length.
     pub(crate) fn expire_offer(&mut self, offer_id: &OfferId) {
+        let expires = self.offers.lent(offer_id).and_then(|lent| lent.expires);
         if let Some(offer) = self.end_offer(offer_id, OfferEnd::Expired) {
             self.tell_framework(&offer.framework_id, SchedulerEvent::Rescind(offer_id.clone()));
+            let lent = expires.unwrap_or(self.now).0.saturating_sub(self.config.offer_timeout.unwrap_or_default().0);
+            let framework = self.frameworks.get_mut(&offer.framework_id).expect("who has an offer is known");
+            if let Some(until) = framework.hoarding.expired(Timestamp(lent), self.now) {
+                self.timers.set(until, Timer::HoldOff(offer.framework_id.clone()));
+            }
             let refuse = Filter::default().refuse;
             self.add_filter(&offer.framework_id, &offer.role, &offer.agent_id, offer.resources, refuse);
+        }
+    }
+
+    /// It may have offers again.
+    pub(crate) fn hold_off_ended(&mut self, id: &FrameworkId) {
+        if self.frameworks.get(id).is_some_and(|framework| framework.session().is_some()) {
+            self.mark_all();
         }
     }
 
@@ -292,4 +357,38 @@ impl Master {
         }
         Ok(())
     }
+}
+
+/// Whether what a framework says of itself can be.
+fn check_info(info: &FrameworkInfo) -> Result<(), Rejected> {
+    let limit = limits::ROLES_PER_FRAMEWORK_MAX;
+    if info.roles.is_empty() || info.roles.len() > limit {
+        return Err(Rejected::RoleCount { count: info.roles.len(), limit });
+    }
+    let limit = limits::SETS_PER_OFFER_FILTER_MAX;
+    if let Some(sets) = info.offer_filters.values().find(|sets| sets.len() > limit) {
+        return Err(Rejected::TooMany { what: "sets of one offer filter", count: sets.len(), limit });
+    }
+    match info.offer_filters.keys().find(|role| !info.roles.contains(role)) {
+        Some(role) => Err(Rejected::ForeignRole { role: role.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Whether the wishes are about its roles. Suppressed roles that it does not have are left out, as in Mesos.
+fn check_wishes(mut wishes: Wishes, info: &FrameworkInfo) -> Result<Wishes, Rejected> {
+    wishes.suppressed.retain(|role| info.roles.contains(role));
+    for (role, groups) in &wishes.constraints.0 {
+        let bad = |why| Err(Rejected::BadConstraint { role: role.clone(), why });
+        if !info.roles.contains(role) {
+            return bad("are about a role in which the framework does not subscribe");
+        }
+        if groups.is_empty() || groups.iter().any(Vec::is_empty) {
+            return bad("have an empty group");
+        }
+        if groups.iter().map(Vec::len).sum::<usize>() > limits::CONSTRAINTS_PER_ROLE_MAX {
+            return bad("are more than 1024");
+        }
+    }
+    Ok(wishes)
 }

@@ -5,10 +5,13 @@
 
 mod accepting;
 mod agents;
+mod beyond;
 mod allocating;
 mod draining;
 mod frameworks;
+mod maintaining;
 mod tasks;
+mod tenancy;
 mod vips;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,9 +67,8 @@ pub(crate) fn with_disk(cpus: i64, mem: i64, disk: i64) -> Resources {
     quantities.into()
 }
 pub(crate) fn held(in_role: &str, principal: &str, volume: Option<&str>, quantities: Quantities) -> Resources {
-    let reservation =
-        Reservation { role: role(in_role), principal: Principal::new(principal), labels: BTreeMap::new() };
-    let volume = volume.map(|id| Volume { id: VolumeId::new(id).expect("valid"), container_path: "data".to_owned() });
+    let reservation = Reservation::new(role(in_role), Principal::new(principal), BTreeMap::new());
+    let volume = volume.map(|id| Volume::new(VolumeId::new(id).expect("valid"), "data"));
     Resources::held_as(Holding { reservation, volume }, quantities)
 }
 pub(crate) fn disk(amount: i64) -> Quantities {
@@ -83,6 +85,7 @@ pub(crate) fn head(id: &str, agent: u64, resources: Resources) -> TaskHead {
         secrets: Vec::new(),
         privileged: false,
         cleans_up: false,
+        limits: Default::default(),
     }
 }
 pub(crate) fn pod(agent: u64, tasks: &[(&str, Resources)]) -> Pod {
@@ -151,6 +154,8 @@ pub(crate) fn info(name: &str, id: Option<u64>, roles: &[&str]) -> FrameworkInfo
         failover_timeout: Span::seconds(100),
         api_url: None,
         principal: Principal::new("ignored"),
+        capabilities: BTreeSet::new(),
+        offer_filters: BTreeMap::new(),
     }
 }
 
@@ -221,7 +226,7 @@ impl World {
     pub(crate) fn framework(&mut self, session: SessionId, name: &str, id: Option<u64>, roles: &[&str]) -> String {
         let principal = Principal::new(format!("framework/{name}"));
         self.step(Event::FrameworkOpened { session, principal });
-        self.call(session, Call::Subscribe { info: info(name, id, roles), suppressed: BTreeSet::new() })
+        self.call(session, Call::Subscribe { info: info(name, id, roles), suppressed: BTreeSet::new(), constraints: Default::default() })
     }
     pub(crate) fn agent(&mut self, session: u64, said: AgentRegistration) -> String {
         self.step(Event::AgentOpened { session: SessionId(session), name: said.name.clone() });
@@ -296,7 +301,7 @@ fn event_words(event: &SchedulerEvent) -> String {
         SchedulerEvent::Rescind(id) => format!("rescind {id}"),
         SchedulerEvent::InverseOffers(offers) => {
             let offers: Vec<String> =
-                offers.iter().map(|o| format!("{} by {}", o.agent_id, o.unavailable_from.0)).collect();
+                offers.iter().map(|o| format!("{} by {}", o.agent_id, o.unavailability.start.0)).collect();
             format!("empty {}", offers.join(" | "))
         }
         SchedulerEvent::RescindInverseOffer(id) => format!("keep {id}"),
@@ -309,6 +314,11 @@ fn event_words(event: &SchedulerEvent) -> String {
                 write!(text, " #{}", uuid.0).expect("a string takes all");
             }
             text
+        }
+        SchedulerEvent::OperationUpdate(status) => {
+            let why = if status.message.is_empty() { String::new() } else { format!(": {}", status.message) };
+            let uuid = status.uuid.map_or(String::new(), |uuid| format!(" #{}", uuid.0 & 0xFFFF));
+            format!("operation {} {:?}{uuid}{why}", status.operation_id, status.state)
         }
         SchedulerEvent::Failure { agent_id, .. } => format!("failure {agent_id}"),
         SchedulerEvent::Error(message) => format!("error {message}"),

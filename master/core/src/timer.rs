@@ -1,7 +1,7 @@
 //! What is to happen at a time. One queue, so that the shell needs one timer.
 use std::collections::BTreeSet;
 
-use model::{AgentId, FrameworkId, OfferId, RoleName, Timestamp};
+use model::{AgentId, FrameworkId, OfferId, OperationId, RoleName, Timestamp};
 
 /// What happens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +18,10 @@ pub(crate) enum Timer {
     Failover(FrameworkId),
     /// An offer was not answered.
     Offer(OfferId),
+    /// A framework has not acknowledged what became of an operation.
+    Operation(FrameworkId, OperationId),
+    /// A framework that let offers expire may have some again.
+    HoldOff(FrameworkId),
     /// A filter ends.
     Filter(FrameworkId, RoleName, AgentId),
 }

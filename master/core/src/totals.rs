@@ -1,7 +1,10 @@
 //! Sums of scalars over many agents: what shares are computed from. Never given to anybody.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Quantities, Resources};
+
+/// The scalars that every agent has, in the order of [`Totals`].
+const FIXED: [&str; 4] = ["cpus", "mem", "disk", "gpus"];
 
 /// Thousandths of each scalar.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,19 +21,58 @@ impl Totals {
     pub(crate) fn take(&mut self, resources: &Resources) {
         self.each(resources, -1);
     }
+    /// As [`Totals::add`], of amounts without a title.
+    pub(crate) fn add_quantities(&mut self, quantities: &Quantities) {
+        self.one(quantities, 1);
+    }
+    /// As [`Totals::take`], of amounts without a title.
+    pub(crate) fn take_quantities(&mut self, quantities: &Quantities) {
+        self.one(quantities, -1);
+    }
+    pub(crate) fn add_totals(&mut self, other: &Totals) {
+        self.all(other, 1);
+    }
+    pub(crate) fn take_totals(&mut self, other: &Totals) {
+        self.all(other, -1);
+    }
+    /// One scalar by name; zero if there is none.
+    pub(crate) fn get(&self, name: &str) -> i64 {
+        match FIXED.iter().position(|fixed| *fixed == name) {
+            Some(index) => self.fixed[index],
+            None => self.custom.get(name).copied().unwrap_or(0),
+        }
+    }
     pub(crate) fn is_empty(&self) -> bool {
         self.fixed.iter().all(|amount| *amount == 0) && self.custom.is_empty()
     }
-    /// The largest fraction of any scalar of `pool` that is here, in thousand-millionths.
-    pub(crate) fn dominant_share(&self, pool: &Totals) -> u64 {
-        let fixed = self.fixed.iter().copied().zip(pool.fixed);
-        let custom = self.custom.iter().map(|(name, amount)| (*amount, pool.custom.get(name).copied().unwrap_or(0)));
+    /// The largest fraction of any scalar of `pool` that is here, in thousand-millionths; those `excluded` do not count.
+    pub(crate) fn dominant_share(&self, pool: &Totals, excluded: &BTreeSet<String>) -> u64 {
+        let counts = |name: &str| excluded.is_empty() || !excluded.contains(name);
+        let fixed = self.fixed.iter().copied().zip(pool.fixed).zip(FIXED);
+        let fixed = fixed.filter(|(_, name)| counts(name)).map(|(pair, _)| pair);
+        let custom = self.custom.iter().filter(|(name, _)| counts(name));
+        let custom = custom.map(|(name, amount)| (*amount, pool.custom.get(name).copied().unwrap_or(0)));
         fixed.chain(custom).map(|(part, whole)| fraction(part, whole)).max().unwrap_or(0)
     }
     /// By name, without zeros.
     pub(crate) fn by_name(&self) -> BTreeMap<String, i64> {
-        let fixed = ["cpus", "mem", "disk", "gpus"].into_iter().map(str::to_owned).zip(self.fixed);
+        let fixed = FIXED.into_iter().map(str::to_owned).zip(self.fixed);
         fixed.chain(self.custom.iter().map(|(name, amount)| (name.clone(), *amount))).filter(|(_, a)| *a != 0).collect()
+    }
+    fn all(&mut self, other: &Totals, sign: i64) {
+        for (sum, amount) in self.fixed.iter_mut().zip(other.fixed) {
+            *sum += sign * amount;
+        }
+        for (name, amount) in &other.custom {
+            self.add_custom(name, sign * amount);
+        }
+    }
+    fn add_custom(&mut self, name: &str, amount: i64) {
+        let sum = self.custom.entry(name.to_owned()).or_default();
+        *sum += amount;
+        if *sum == 0 {
+            self.custom.remove(name);
+        }
     }
     fn each(&mut self, resources: &Resources, sign: i64) {
         self.one(&resources.unreserved, sign);
@@ -44,11 +86,7 @@ impl Totals {
             *sum += sign * amount.0;
         }
         for (name, amount) in &quantities.custom {
-            let sum = self.custom.entry(name.clone()).or_default();
-            *sum += sign * amount.0;
-            if *sum == 0 {
-                self.custom.remove(name);
-            }
+            self.add_custom(name, sign * amount.0);
         }
     }
 }
@@ -57,6 +95,10 @@ impl Totals {
 fn fraction(part: i64, whole: i64) -> u64 {
     if part <= 0 || whole <= 0 {
         return 0;
+    }
+    // Almost always 64 bits are enough, and much faster.
+    if let Some(scaled) = part.checked_mul(1_000_000_000) {
+        return u64::try_from(scaled / whole).unwrap_or(u64::MAX);
     }
     u64::try_from(i128::from(part) * 1_000_000_000 / i128::from(whole)).unwrap_or(u64::MAX)
 }
@@ -74,11 +116,13 @@ mod tests {
         let (mut pool, mut used) = (Totals::default(), Totals::default());
         pool.add(&some(8000, 1000));
         used.add(&some(1000, 500));
-        assert_eq!(used.dominant_share(&pool), 500_000_000);
+        let all = BTreeSet::new();
+        assert_eq!(used.dominant_share(&pool, &all), 500_000_000);
+        assert_eq!(used.dominant_share(&pool, &BTreeSet::from(["mem".to_owned()])), 125_000_000);
         used.take(&some(0, 500));
-        assert_eq!(used.dominant_share(&pool), 125_000_000);
+        assert_eq!(used.dominant_share(&pool, &all), 125_000_000);
         used.take(&some(1000, 0));
         assert!(used.is_empty());
-        assert_eq!(used.dominant_share(&Totals::default()), 0);
+        assert_eq!(used.dominant_share(&Totals::default(), &all), 0);
     }
 }

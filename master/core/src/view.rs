@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use model::call::Offer;
+use model::call::{Offer, Unavailability};
 use model::{
     AgentId, ExecutorId, FrameworkId, OfferId, Principal, Resources, RoleName, Span, TaskHead, TaskId, TaskStatus,
     Timestamp,
@@ -49,6 +49,10 @@ pub struct AgentView {
     /// Since when nothing was heard of it, if that is too long for others to be sent there.
     pub silent: Option<Timestamp>,
     pub mode: AgentMode,
+    /// The announced window.
+    pub maintenance: Option<Unavailability>,
+    /// What frameworks said of leaving it in time.
+    pub answers: BTreeMap<FrameworkId, bool>,
     pub total: Resources,
     pub allocated: Resources,
     pub offered: Resources,
@@ -165,4 +169,8 @@ pub struct RoleView {
     pub share_ppm: u64,
     /// Scalars allocated or offered, by name, in thousandths.
     pub consumed: BTreeMap<String, i64>,
+    /// Its own guarantees and limits.
+    pub quota: crate::quota::Quota,
+    /// What it and those below it have towards their quotas: as `consumed`, but with what is reserved and not used.
+    pub counted: BTreeMap<String, i64>,
 }

@@ -50,7 +50,7 @@ impl Withheld {
     /// For people.
     pub fn in_words(&self) -> String {
         match self {
-            Withheld::Filtered { .. } => "it declined as much of it before".to_owned(),
+            Withheld::Filtered { .. } => "as much of it was declined a while ago (a revive ends that)".to_owned(),
             Withheld::BelowMinimum { free } => format!("too little is free: {free}"),
             Withheld::TooManyOffers { limit } => format!("it left {limit} offers unanswered"),
             Withheld::Hoarding { expired, .. } => format!("it let {expired} offers in a row expire"),
@@ -94,7 +94,7 @@ impl Remedy {
         match self {
             Remedy::Wait { until } => {
                 let seconds = until.0.saturating_sub(now.0).div_ceil(1000);
-                format!("wait {seconds} s: the offers come by themselves (a revive by the framework is sooner)")
+                format!("wait {seconds} s: offers come again by themselves")
             }
             Remedy::AnswerOffers => "see that the framework accepts or declines the offers it has".to_owned(),
             Remedy::Revive => "let the framework ask for offers again (a revive)".to_owned(),

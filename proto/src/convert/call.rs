@@ -3,12 +3,12 @@ use std::collections::BTreeSet;
 
 use model::call::{Call, Filter, FrameworkInfo, Operation};
 use model::task::Pod;
-use model::{FrameworkId, Principal, RoleName, Span};
+use model::{FrameworkId, Principal, Quantities, RoleName, Span};
 use prost::Message as _;
 
 use super::{
-    FieldError, agent_id, framework_id, millis_from_seconds, offer_id, resources, role_name, seconds_from_millis, task,
-    task_id,
+    FieldError, constraint, agent_id, framework_id, millis_from_seconds, offer_id, operation_id, resources, role_name,
+    seconds_from_millis, task, task_id,
 };
 use crate::mesos::v1 as wire;
 use wire::framework_info::capability::Type as Capability;
@@ -36,7 +36,22 @@ pub fn from_wire(call: &sched::Call, principal: &Principal) -> Result<Call, Fiel
             {
                 return Err(FieldError::new("framework_id", "differs from subscribe.framework_info.id"));
             }
-            Ok(Call::Subscribe { info, suppressed: roles(&subscribe.suppressed_roles, "subscribe.suppressed_roles")? })
+            Ok(Call::Subscribe {
+                info,
+                suppressed: roles(&subscribe.suppressed_roles, "subscribe.suppressed_roles")?,
+                constraints: constraint::from_wire(subscribe.offer_constraints.as_ref())
+                    .map_err(|error| error.within("subscribe.offer_constraints"))?,
+            })
+        }
+        CallType::UpdateFramework => {
+            let update = call.update_framework.as_ref().ok_or_else(|| FieldError::missing("update_framework"))?;
+            Ok(Call::UpdateFramework {
+                info: info_from_wire(&update.framework_info, principal)
+                    .map_err(|error| error.within("update_framework.framework_info"))?,
+                suppressed: roles(&update.suppressed_roles, "update_framework.suppressed_roles")?,
+                constraints: constraint::from_wire(update.offer_constraints.as_ref())
+                    .map_err(|error| error.within("update_framework.offer_constraints"))?,
+            })
         }
         CallType::Teardown => Ok(Call::Teardown),
         CallType::Accept => {
@@ -91,14 +106,47 @@ pub fn from_wire(call: &sched::Call, principal: &Principal) -> Result<Call, Fiel
             }
             Ok(Call::Reconcile { tasks })
         }
+        CallType::AcceptInverseOffers => {
+            let accept = call.accept_inverse_offers.as_ref();
+            let accept = accept.ok_or_else(|| FieldError::missing("accept_inverse_offers"))?;
+            let field = "accept_inverse_offers.inverse_offer_ids";
+            Ok(Call::AcceptInverseOffers { offers: self::offers(&accept.inverse_offer_ids, field)? })
+        }
+        CallType::DeclineInverseOffers => {
+            let decline = call.decline_inverse_offers.as_ref();
+            let decline = decline.ok_or_else(|| FieldError::missing("decline_inverse_offers"))?;
+            let field = "decline_inverse_offers.inverse_offer_ids";
+            Ok(Call::DeclineInverseOffers { offers: self::offers(&decline.inverse_offer_ids, field)? })
+        }
+        CallType::AcknowledgeOperationStatus => {
+            let acknowledge = call.acknowledge_operation_status.as_ref();
+            let acknowledge = acknowledge.ok_or_else(|| FieldError::missing("acknowledge_operation_status"))?;
+            let path = |field: &str| format!("acknowledge_operation_status.{field}");
+            let agent = acknowledge.agent_id.as_ref();
+            Ok(Call::AcknowledgeOperation {
+                agent_id: agent.map(|id| agent_id(&id.value, &path("agent_id"))).transpose()?,
+                operation_id: operation_id(&acknowledge.operation_id.value, &path("operation_id"))?,
+                uuid: task::update_id(&acknowledge.uuid, &path("uuid"))?,
+            })
+        }
+        CallType::ReconcileOperations => {
+            let reconcile = call.reconcile_operations.as_ref();
+            let reconcile = reconcile.ok_or_else(|| FieldError::missing("reconcile_operations"))?;
+            let mut operations = Vec::with_capacity(reconcile.operations.len());
+            for (i, operation) in reconcile.operations.iter().enumerate() {
+                let path = |field: &str| format!("reconcile_operations.operations[{i}].{field}");
+                let agent = operation.agent_id.as_ref();
+                operations.push((
+                    operation_id(&operation.operation_id.value, &path("operation_id"))?,
+                    agent.map(|id| agent_id(&id.value, &path("agent_id"))).transpose()?,
+                ));
+            }
+            Ok(Call::ReconcileOperations { operations })
+        }
         CallType::Unknown
         | CallType::Shutdown
         | CallType::Message
         | CallType::Request
-        | CallType::AcceptInverseOffers
-        | CallType::DeclineInverseOffers
-        | CallType::AcknowledgeOperationStatus
-        | CallType::ReconcileOperations
         | CallType::UpdateFramework => {
             Err(FieldError::new("type", format!("is a call that this master does not support: {}", kind.as_str_name())))
         }
@@ -132,7 +180,56 @@ fn info_from_wire(info: &wire::FrameworkInfo, principal: &Principal) -> Result<F
         failover_timeout: Span(failover_timeout),
         api_url: info.webui_url.clone(),
         principal: principal.clone(),
+        capabilities: info.capabilities.iter().filter_map(capability_from_wire).collect(),
+        offer_filters: info
+            .offer_filters
+            .iter()
+            .map(|(role, filters)| {
+                let path = format!("offer_filters[{role}]");
+                Ok((role_name(role, &path)?, min_allocatable(filters).map_err(|error| error.within(&path))?))
+            })
+            .collect::<Result<_, FieldError>>()?,
     })
+}
+
+/// What every framework of mezzo has anyway, and what nobody here knows, says nothing.
+fn capability_from_wire(capability: &wire::framework_info::Capability) -> Option<model::call::Capability> {
+    match Capability::try_from(capability.r#type?).ok()? {
+        Capability::RevocableResources => Some(model::call::Capability::RevocableResources),
+        Capability::GpuResources => Some(model::call::Capability::GpuResources),
+        Capability::SharedResources => Some(model::call::Capability::SharedResources),
+        Capability::RegionAware => Some(model::call::Capability::RegionAware),
+        Capability::Unknown
+        | Capability::TaskKillingState
+        | Capability::PartitionAware
+        | Capability::MultiRole
+        | Capability::ReservationRefinement => None,
+    }
+}
+
+fn capability_to_wire(capability: model::call::Capability) -> Capability {
+    match capability {
+        model::call::Capability::RevocableResources => Capability::RevocableResources,
+        model::call::Capability::GpuResources => Capability::GpuResources,
+        model::call::Capability::SharedResources => Capability::SharedResources,
+        model::call::Capability::RegionAware => Capability::RegionAware,
+    }
+}
+
+fn min_allocatable(filters: &wire::OfferFilters) -> Result<Vec<Quantities>, FieldError> {
+    let sets = filters.min_allocatable_resources.iter().flat_map(|sets| &sets.quantities);
+    sets.map(|set| {
+        let mut quantities = Quantities::default();
+        for (name, scalar) in &set.quantities {
+            let path = format!("min_allocatable_resources.quantities[{name}]");
+            if name == "ports" {
+                return Err(FieldError::new(path, "is no scalar"));
+            }
+            quantities.set_scalar(name, resources::milli(scalar.value, &path)?);
+        }
+        Ok(quantities)
+    })
+    .collect()
 }
 
 fn roles(names: &[String], path: &str) -> Result<BTreeSet<RoleName>, FieldError> {
@@ -153,6 +250,23 @@ fn filter(filters: Option<&wire::Filters>) -> Filter {
 }
 
 fn operation_from_wire(operation: &wire::offer::Operation, out: &mut Vec<Operation>) -> Result<(), FieldError> {
+    let first = out.len();
+    one_operation_from_wire(operation, out)?;
+    let Some(id) = &operation.id else { return Ok(()) };
+    let id = operation_id(&id.value, "id")?;
+    let done = out.drain(first..).next();
+    match done {
+        Some(Operation::Launch(_)) | None => {
+            Err(FieldError::new("id", "is given to a launch: what becomes of tasks is told by their own updates"))
+        }
+        Some(done) => {
+            out.push(Operation::Identified { id, operation: Box::new(done) });
+            Ok(())
+        }
+    }
+}
+
+fn one_operation_from_wire(operation: &wire::offer::Operation, out: &mut Vec<Operation>) -> Result<(), FieldError> {
     let number = operation.r#type.ok_or_else(|| FieldError::missing("type"))?;
     let kind = OperationType::try_from(number).map_err(|_| FieldError::unknown("type", number))?;
     match kind {
@@ -172,6 +286,10 @@ fn operation_from_wire(operation: &wire::offer::Operation, out: &mut Vec<Operati
         }
         OperationType::Reserve => {
             let reserve = operation.reserve.as_ref().ok_or_else(|| FieldError::missing("reserve"))?;
+            if !reserve.source.is_empty() {
+                let problem = "is for operators: a framework unreserves and reserves anew";
+                return Err(FieldError::new("reserve.source", problem));
+            }
             out.push(Operation::Reserve(part(&reserve.resources, "reserve")?));
         }
         OperationType::Unreserve => {
@@ -185,6 +303,20 @@ fn operation_from_wire(operation: &wire::offer::Operation, out: &mut Vec<Operati
         OperationType::Destroy => {
             let destroy = operation.destroy.as_ref().ok_or_else(|| FieldError::missing("destroy"))?;
             out.push(Operation::Destroy(part(&destroy.volumes, "destroy")?));
+        }
+        OperationType::GrowVolume => {
+            let grow = operation.grow_volume.as_ref().ok_or_else(|| FieldError::missing("grow_volume"))?;
+            out.push(Operation::Grow {
+                volume: part(std::slice::from_ref(&grow.volume), "grow_volume.volume")?,
+                addition: part(std::slice::from_ref(&grow.addition), "grow_volume.addition")?,
+            });
+        }
+        OperationType::ShrinkVolume => {
+            let shrink = operation.shrink_volume.as_ref().ok_or_else(|| FieldError::missing("shrink_volume"))?;
+            out.push(Operation::Shrink {
+                volume: part(std::slice::from_ref(&shrink.volume), "shrink_volume.volume")?,
+                subtract: resources::milli(shrink.subtract.value, "shrink_volume.subtract.value")?,
+            });
         }
         OperationType::Unknown => return Err(FieldError::unknown("type", number)),
     }
@@ -206,13 +338,22 @@ pub fn to_wire(call: &Call, framework_id: Option<&FrameworkId>) -> Result<sched:
     };
     let names = |roles: &BTreeSet<RoleName>| roles.iter().map(ToString::to_string).collect::<Vec<_>>();
     let kind = match call {
-        Call::Subscribe { info, suppressed } => {
+        Call::Subscribe { info, suppressed, constraints } => {
             out.framework_id = info.id.as_ref().map(|id| wire::FrameworkId { value: id.to_string() });
             out.subscribe = Some(sched::call::Subscribe {
                 framework_info: info_to_wire(info),
                 suppressed_roles: names(suppressed),
+                offer_constraints: constraint::to_wire(constraints),
             });
             CallType::Subscribe
+        }
+        Call::UpdateFramework { info, suppressed, constraints } => {
+            out.update_framework = Some(sched::call::UpdateFramework {
+                framework_info: info_to_wire(info),
+                suppressed_roles: names(suppressed),
+                offer_constraints: constraint::to_wire(constraints),
+            });
+            CallType::UpdateFramework
         }
         Call::Teardown => CallType::Teardown,
         Call::Accept { offers, operations, filter } => {
@@ -257,6 +398,22 @@ pub fn to_wire(call: &Call, framework_id: Option<&FrameworkId>) -> Result<sched:
             });
             CallType::Acknowledge
         }
+        Call::AcknowledgeOperation { agent_id, operation_id, uuid } => {
+            out.acknowledge_operation_status = Some(sched::call::AcknowledgeOperationStatus {
+                agent_id: agent_id.as_ref().map(|id| wire::AgentId { value: id.to_string() }),
+                operation_id: wire::OperationId { value: operation_id.to_string() },
+                uuid: uuid.0.to_be_bytes().to_vec().into(),
+            });
+            CallType::AcknowledgeOperationStatus
+        }
+        Call::ReconcileOperations { operations } => {
+            let operations = operations.iter().map(|(operation_id, agent_id)| sched::call::reconcile_operations::Operation {
+                operation_id: wire::OperationId { value: operation_id.to_string() },
+                agent_id: agent_id.as_ref().map(|id| wire::AgentId { value: id.to_string() }),
+            });
+            out.reconcile_operations = Some(sched::call::ReconcileOperations { operations: operations.collect() });
+            CallType::ReconcileOperations
+        }
         Call::Reconcile { tasks } => {
             let tasks = tasks.iter().map(|(task_id, agent_id)| sched::call::reconcile::Task {
                 task_id: wire::TaskId { value: task_id.to_string() },
@@ -264,6 +421,16 @@ pub fn to_wire(call: &Call, framework_id: Option<&FrameworkId>) -> Result<sched:
             });
             out.reconcile = Some(sched::call::Reconcile { tasks: tasks.collect() });
             CallType::Reconcile
+        }
+        Call::AcceptInverseOffers { offers } => {
+            let inverse_offer_ids = offers.iter().map(offer_to_wire).collect();
+            out.accept_inverse_offers = Some(sched::call::AcceptInverseOffers { inverse_offer_ids, filters: None });
+            CallType::AcceptInverseOffers
+        }
+        Call::DeclineInverseOffers { offers } => {
+            let inverse_offer_ids = offers.iter().map(offer_to_wire).collect();
+            out.decline_inverse_offers = Some(sched::call::DeclineInverseOffers { inverse_offer_ids, filters: None });
+            CallType::DeclineInverseOffers
         }
     };
     out.r#type = Some(kind.into());
@@ -282,11 +449,26 @@ fn info_to_wire(info: &FrameworkInfo) -> wire::FrameworkInfo {
         webui_url: info.api_url.clone(),
         capabilities: capabilities
             .into_iter()
+            .chain(info.capabilities.iter().copied().map(capability_to_wire))
             .map(|kind| wire::framework_info::Capability { r#type: Some(kind.into()) })
             .collect(),
         roles: info.roles.iter().map(ToString::to_string).collect(),
+        offer_filters: info.offer_filters.iter().map(|(role, sets)| (role.to_string(), filters_to_wire(sets))).collect(),
         ..wire::FrameworkInfo::default()
     }
+}
+
+fn filters_to_wire(sets: &[Quantities]) -> wire::OfferFilters {
+    use wire::offer_filters::{MinAllocatableResources, ResourceQuantities};
+    let set = |set: &Quantities| ResourceQuantities {
+        quantities: set
+            .scalars()
+            .filter(|(_, amount)| amount.0 != 0)
+            .map(|(name, amount)| (name.to_owned(), wire::value::Scalar { value: resources::units(amount) }))
+            .collect(),
+    };
+    let quantities = sets.iter().map(set).collect();
+    wire::OfferFilters { min_allocatable_resources: Some(MinAllocatableResources { quantities }) }
 }
 
 fn offer_to_wire(id: &model::OfferId) -> wire::OfferId {
@@ -312,7 +494,7 @@ fn operation_to_wire(operation: &Operation) -> Result<wire::offer::Operation, Fi
             OperationType::LaunchGroup
         }
         Operation::Reserve(part) => {
-            out.reserve = Some(wire::offer::operation::Reserve { resources: resources::to_wire(part) });
+            out.reserve = Some(wire::offer::operation::Reserve { resources: resources::to_wire(part), source: Vec::new() });
             OperationType::Reserve
         }
         Operation::Unreserve(part) => {
@@ -327,9 +509,35 @@ fn operation_to_wire(operation: &Operation) -> Result<wire::offer::Operation, Fi
             out.destroy = Some(wire::offer::operation::Destroy { volumes: resources::to_wire(part) });
             OperationType::Destroy
         }
+        Operation::Grow { volume, addition } => {
+            out.grow_volume = Some(wire::offer::operation::GrowVolume {
+                volume: only_one(volume, "grow_volume.volume")?,
+                addition: only_one(addition, "grow_volume.addition")?,
+            });
+            OperationType::GrowVolume
+        }
+        Operation::Shrink { volume, subtract } => {
+            out.shrink_volume = Some(wire::offer::operation::ShrinkVolume {
+                volume: only_one(volume, "shrink_volume.volume")?,
+                subtract: wire::value::Scalar { value: resources::units(*subtract) },
+            });
+            OperationType::ShrinkVolume
+        }
+        Operation::Identified { id, operation } => {
+            let id = Some(wire::OperationId { value: id.to_string() });
+            return Ok(wire::offer::Operation { id, ..operation_to_wire(operation)? });
+        }
     };
     out.r#type = Some(kind.into());
     Ok(out)
+}
+
+fn only_one(part: &model::Resources, path: &str) -> Result<wire::Resource, FieldError> {
+    let mut list = resources::to_wire(part);
+    match (list.pop(), list.is_empty()) {
+        (Some(one), true) => Ok(one),
+        (Some(_) | None, _) => Err(FieldError::new(path, "must be one resource")),
+    }
 }
 
 fn infos(pod: &Pod) -> Result<Vec<wire::TaskInfo>, FieldError> {
@@ -353,15 +561,45 @@ mod tests {
             failover_timeout: Span::seconds(60),
             api_url: None,
             principal: principal.clone(),
+            capabilities: [model::call::Capability::GpuResources, model::call::Capability::RegionAware].into(),
+            offer_filters: [
+                (role.clone(), vec![Quantities { cpus: model::Milli(100), ..Quantities::default() }]),
+                (RoleName::new("other").expect("valid"), vec![]),
+            ]
+            .into(),
         };
+        let constraints = constraint::example(&role);
+        let suppressed = BTreeSet::from([role.clone()]);
+        let operation = model::OperationId::new("o").expect("valid");
+        let reservation = model::Reservation::new(role.clone(), principal.clone(), Default::default());
+        let disk = |volume, amount| {
+            let quantities = model::Quantities::of_disk(None, model::Milli::units(amount));
+            model::Resources::held_as(model::Holding { reservation: reservation.clone(), volume }, quantities)
+        };
+        let volume = Some(model::Volume::new(model::VolumeId::new("v").expect("valid"), "data"));
+        let operations = vec![
+            Operation::Grow { volume: disk(volume.clone(), 5), addition: disk(None, 3) },
+            Operation::Identified {
+                id: operation.clone(),
+                operation: Box::new(Operation::Shrink { volume: disk(volume, 8), subtract: model::Milli::units(2) }),
+            },
+        ];
         for call in [
-            Call::Subscribe { info, suppressed: BTreeSet::from([role.clone()]) },
+            Call::Subscribe { info: info.clone(), suppressed: suppressed.clone(), constraints: constraints.clone() },
+            Call::UpdateFramework { info, suppressed, constraints },
             Call::Teardown,
             Call::Accept { offers: vec![], operations: vec![], filter: Filter { refuse: Span(0) } },
             Call::Revive { roles: BTreeSet::from([role]) },
             Call::Suppress { roles: BTreeSet::new() },
             Call::Kill { task_id: id.clone(), agent_id: None, grace: Some(Span(1500)) },
             Call::Acknowledge { agent_id: agent.clone(), task_id: id.clone(), uuid: model::UpdateId(9) },
+            Call::AcknowledgeOperation {
+                agent_id: Some(agent.clone()),
+                operation_id: operation.clone(),
+                uuid: model::UpdateId(7),
+            },
+            Call::ReconcileOperations { operations: vec![(operation, Some(agent.clone()))] },
+            Call::Accept { offers: vec![], operations, filter: Filter::default() },
             Call::Reconcile { tasks: vec![(id, Some(agent))] },
         ] {
             let wire = to_wire(&call, None).expect("fits");
