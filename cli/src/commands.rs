@@ -2,12 +2,16 @@
 pub(crate) mod agent;
 pub(crate) mod artifact;
 pub(crate) mod catalog;
+pub(crate) mod event;
 mod exec;
 pub(crate) mod image;
 pub(crate) mod kubernetes;
 pub(crate) mod list;
+pub(crate) mod maintenance;
 pub(crate) mod master;
 pub(crate) mod plan;
+pub(crate) mod reservation;
+pub(crate) mod role;
 pub(crate) mod task;
 pub(crate) mod vip;
 

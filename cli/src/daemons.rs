@@ -1,4 +1,7 @@
 //! From the command line to the configurations of master, agent and services, which then run in this process.
+use master::RemovalLimit;
+use model::Span;
+
 use crate::failure::{Failure, Result};
 use crate::grammar::{AgentRun, Global, MasterRun};
 
@@ -14,6 +17,18 @@ pub(crate) async fn master(arguments: MasterRun) -> Result<()> {
     config.services = Some(program()?);
     config.core.privileged_principals =
         arguments.privileged.iter().map(|framework| format!("framework/{framework}")).collect();
+    config.core.region = arguments.region;
+    if let Some(seconds) = arguments.offer_timeout {
+        config.core.offer_timeout = Some(Span::seconds(seconds.into())).filter(|timeout| timeout.0 > 0);
+    }
+    config.core.fair_share_excluded = arguments.fair_share_exclude.into_iter().collect();
+    if !arguments.min_allocatable.is_empty() {
+        config.core.min_allocatable = arguments.min_allocatable;
+    }
+    config.core.gpu_guard = !arguments.no_gpu_guard;
+    config.core.removal_limit = arguments
+        .agent_removal_limit
+        .map(|(agents, seconds)| RemovalLimit { agents, within: Span::seconds(seconds.into()) });
     master::run(config).await.map_err(|error| Failure::while_doing("run the master", &error))
 }
 
@@ -29,6 +44,7 @@ pub(crate) async fn agent(arguments: AgentRun, global: &Global) -> Result<()> {
         resources.extend(amount.map(|amount| format!("{kind}:{amount}")));
     }
     resources.extend(arguments.ports.map(|ports| format!("ports:[{ports}]")));
+    resources.extend(arguments.resources);
     let join = match (arguments.join_token, arguments.ca_sha256) {
         (Some(token), Some(ca_sha256)) => Some(agent::Join { token, ca_sha256 }),
         (None, _) => None,
@@ -45,6 +61,8 @@ pub(crate) async fn agent(arguments: AgentRun, global: &Global) -> Result<()> {
         master: global.master.clone().unwrap_or_else(|| crate::client::MASTER.to_owned()),
         join,
         resources: resources.join(";"),
+        revocable: arguments.oversubscribe,
+        pressure_percent: arguments.preempt_at_pressure,
         attributes: arguments.attributes.into_iter().collect(),
         region: arguments.region,
         zone: arguments.zone,

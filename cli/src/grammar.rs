@@ -1,4 +1,9 @@
 //! What can be typed: nouns, then verbs. Words only; what they do is in `commands/` and `local/`.
+pub(crate) mod event;
+pub(crate) mod maintenance;
+pub(crate) mod reservation;
+pub(crate) mod role;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -50,6 +55,18 @@ pub(crate) enum Noun {
     /// Agents: run one, list them, check a machine
     #[command(subcommand)]
     Agent(Agent),
+    /// Windows in which agents are not to be counted on
+    #[command(subcommand)]
+    Maintenance(maintenance::Maintenance),
+    /// What is reserved on agents
+    #[command(subcommand)]
+    Reservation(reservation::Reservation),
+    /// Volumes that operators make of what is reserved
+    #[command(subcommand)]
+    Volume(reservation::Volume),
+    /// What changes in the pool
+    #[command(subcommand)]
+    Event(event::Event),
     /// Packages: search, install, update, uninstall
     #[command(subcommand)]
     Catalog(Catalog),
@@ -61,7 +78,7 @@ pub(crate) enum Noun {
     Service(Service),
     /// Roles between which resources are divided
     #[command(subcommand)]
-    Role(Role),
+    Role(role::Role),
     /// Tasks: list, logs, exec, why
     #[command(subcommand)]
     Task(Task),
@@ -252,6 +269,24 @@ pub(crate) struct MasterRun {
     /// Folders of packages beside those built in
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) catalog: Vec<PathBuf>,
+    /// Its region: agents of others are offered only to frameworks that are aware of regions [default: all are near]
+    #[arg(long, value_name = "REGION")]
+    pub(crate) region: Option<String>,
+    /// An offer unanswered for this long is taken back; 0 never [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = crate::quantity::seconds)]
+    pub(crate) offer_timeout: Option<u32>,
+    /// A resource that does not count in shares, may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) fair_share_exclude: Vec<String>,
+    /// Offer at least this, as in cpus=0.1,mem=64MiB; may be repeated, one of them is enough [default: cpus=0.01 or mem=32MiB]
+    #[arg(long, value_name = "NAME=AMOUNT,...", value_parser = crate::quantity::scalars)]
+    pub(crate) min_allocatable: Vec<model::Quantities>,
+    /// Offer agents with gpus to frameworks that use none, too
+    #[arg(long)]
+    pub(crate) no_gpu_guard: bool,
+    /// How many agents may become unreachable within a time, e.g. 5/10m [default: any number]
+    #[arg(long, value_parser = crate::quantity::rate, value_name = "COUNT/TIME")]
+    pub(crate) agent_removal_limit: Option<(u32, u32)>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -283,6 +318,11 @@ pub(crate) enum Agent {
     Drain(Drain),
     /// Declare an agent gone for good: its tasks, reservations and volumes are given up
     Gone {
+        /// Name or id
+        agent: String,
+    },
+    /// Say why what an agent has free is not offered
+    Why {
         /// Name or id
         agent: String,
     },
@@ -341,6 +381,16 @@ pub(crate) struct AgentRun {
     /// Ports it offers, as in 20000-29999,31000
     #[arg(long, value_name = "RANGES", value_parser = crate::quantity::ports)]
     pub(crate) ports: Option<model::Ranges>,
+    /// More of what it offers, as in 'fpga:2;cpus(db):2;disk[path:/data]:5000;disk[mount:/mnt/a]:9000;vlans:[1-9];keys:{a,b}': a
+    /// role in parentheses reserves, brackets name a further disk (memory and disk in MiB)
+    #[arg(long, value_name = "LIST")]
+    pub(crate) resources: Option<String>,
+    /// What it gives away although it is promised to others, until they need it, as in 'cpus:2;mem:1024'
+    #[arg(long, default_value = "", value_name = "LIST")]
+    pub(crate) oversubscribe: String,
+    /// Take that back when tasks wait for memory for so much of the time, in percent [default: never]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) preempt_at_pressure: Option<u8>,
     /// An attribute for placement, may be repeated
     #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = crate::quantity::pair)]
     pub(crate) attributes: Vec<(String, String)>,
@@ -437,7 +487,10 @@ pub(crate) struct Update {
     pub(crate) version: String,
     #[command(flatten)]
     pub(crate) options: Options,
-    /// Check and show what would change, change nothing
+    /// Back to the options and version before the last update
+    #[arg(long, conflicts_with_all = ["version", "options", "set"])]
+    pub(crate) rollback: bool,
+    /// Check and show what would change and what would be launched anew, change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
@@ -485,22 +538,6 @@ pub(crate) enum Vip {
         /// Its name, or `<framework>/<name>`
         #[arg(value_name = "NAME")]
         vip: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Role {
-    /// List roles
-    List,
-    /// Show one role
-    Show {
-        /// Its name
-        role: String,
-    },
-    /// Say why a role has what it has
-    Why {
-        /// Its name
-        role: String,
     },
 }
 
@@ -773,6 +810,14 @@ mod tests {
             "mezzo master show --output json",
             "mezzo master token --valid 10m",
             "mezzo agent run --cpus 4 --mem 6GiB --ports 10250,20000-29999 --attribute rack=1",
+            "mezzo agent run --resources cpus(db):2;disk[path:/data]:5000 --oversubscribe cpus:2 --preempt-at-pressure 20",
+            "mezzo reservation list",
+            "mezzo reservation add a1 db cpus:2;mem:1024 --refine team --label purpose=x",
+            "mezzo reservation remove a1 db cpus:1 --principal operator/ann",
+            "mezzo reservation move a1 db --to web",
+            "mezzo volume create a1 db v1 5GiB --disk mount:/mnt/a --shared",
+            "mezzo volume grow a1 db v1 1GiB",
+            "mezzo volume destroy a1 db v1 --yes",
             "mezzo catalog install hello-world --name web --set count=2 --dry-run",
             "mezzo catalog install kubernetes --name demo --options o.json --detach",
             "mezzo task logs -f web-0",
@@ -783,6 +828,11 @@ mod tests {
             "mezzo kubernetes load demo a.tar b.tar",
             "mezzo image push ./layout pool/busybox:1",
             "mezzo completions bash",
+            "mezzo role quota set team/web --limit cpus=4,mem=6GiB --guarantee cpus=2 --force",
+            "mezzo role quota clear team/web",
+            "mezzo role weight set team 2.5",
+            "mezzo agent why node-1",
+            "mezzo master run --region eu --offer-timeout 30s --fair-share-exclude gpus --no-gpu-guard",
             "mezzo enclose --netns /run/netns/x --hide /a --keep /a/b -- mezzo agent run",
             "mezzo executor --whatever 1",
         ] {
@@ -791,7 +841,7 @@ mod tests {
             }
         }
         for line in
-            ["mezzo", "mezzo task exec web-0", "mezzo up --mem 6", "mezzo up --name Mezzo", "mezzo catalog install"]
+            ["mezzo", "mezzo task exec web-0", "mezzo up --mem 6", "mezzo role quota set r", "mezzo up --name Mezzo", "mezzo catalog install"]
         {
             assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

@@ -120,7 +120,11 @@ impl<F: Framework> Engine<F> {
         was_subscribed: &mut bool,
     ) -> Result<std::convert::Infallible, Lost> {
         let (calls, outgoing) = mpsc::channel(limits::CALLS_MAX);
-        let subscribe = Call::Subscribe { info: self.info.clone(), suppressed: std::collections::BTreeSet::new() };
+        let subscribe = Call::Subscribe {
+            info: self.info.clone(),
+            suppressed: std::collections::BTreeSet::new(),
+            constraints: model::constraint::OfferConstraints::default(),
+        };
         let subscribe = convert::call::to_wire(&subscribe, None).map_err(|error| Lost(error.to_string()))?;
         let first = FrameworkCall {
             version: LINK_VERSION,
@@ -301,6 +305,14 @@ impl<F: Framework> Session<'_, F> {
                 Command::Decline { offers, refuse } => {
                     let call = Call::Decline { offers, filter: Filter { refuse } };
                     self.call(Some(&call), Vec::new(), Pending::Other("decline"))?;
+                }
+                Command::AnswerInverseOffers { offers, accepted: true } => {
+                    let call = Call::AcceptInverseOffers { offers };
+                    self.call(Some(&call), Vec::new(), Pending::Other("accept inverse offers"))?;
+                }
+                Command::AnswerInverseOffers { offers, accepted: false } => {
+                    let call = Call::DeclineInverseOffers { offers };
+                    self.call(Some(&call), Vec::new(), Pending::Other("decline inverse offers"))?;
                 }
                 Command::Kill { task_id, agent_id } => {
                     info!(%task_id, "task is to end");
@@ -518,7 +530,7 @@ impl<F: Framework> Session<'_, F> {
                 self.step(Event::Update(status))
             }
             SchedulerEvent::Failure { agent_id, executor_id: None } => self.step(Event::AgentFailed(agent_id)),
-            SchedulerEvent::Failure { .. } => Ok(()),
+            SchedulerEvent::Failure { .. } | SchedulerEvent::OperationUpdate(_) => Ok(()),
             SchedulerEvent::Error(why) => Err(Lost(why)),
         }
     }

@@ -19,10 +19,18 @@ pub(crate) const OPERATOR_MESSAGE_BYTES: usize = 4 << 20;
 pub(crate) const HISTORY: usize = 1000;
 /// Reasons for withholding kept for explanations.
 pub(crate) const EXPLANATIONS: usize = 4096;
+/// Refusals of one principal kept for explanations.
+pub(crate) const REFUSALS_PER_PRINCIPAL: usize = 5;
 /// Allocation is asked for with every change; more often than this it would only repeat itself.
 pub(crate) const ALLOCATION_PAUSE: Duration = Duration::from_millis(20);
 /// Filters end by themselves: without a change allocation still happens this often.
 pub(crate) const ALLOCATION_PERIOD: Duration = Duration::from_secs(1);
+/// Changes kept for readers of the event stream, of all of them together: a slower one gets everything anew.
+pub(crate) const DELTAS: usize = 8192;
+/// Readers of the event stream.
+pub(crate) const WATCHERS_MAX: usize = 256;
+/// Events on their way to one of them.
+pub(crate) const WATCHER_QUEUE: usize = 64;
 /// Mesos' heartbeat on scheduler sessions.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Transactions of waiting writers that are committed together.
@@ -53,6 +61,10 @@ pub(crate) const CERTIFICATE_NAMES_MAX: usize = 64;
 pub(crate) const INSTALLATIONS_MAX: usize = 256;
 /// How often the reconciler looks again when nothing told it to.
 pub(crate) const RECONCILE_PERIOD: Duration = Duration::from_secs(2);
+/// How long a scheduler may take to come up with new options: its image is there, an agent that is away is waited for.
+pub(crate) const UPDATE_START_TIME: Duration = Duration::from_secs(300);
+/// How long a scheduler may refuse the target of an update: some reasons pass.
+pub(crate) const UPDATE_REFUSED_TIME: Duration = Duration::from_secs(30);
 /// An answer of a framework's API that the master itself reads.
 pub(crate) const FRAMEWORK_ANSWER_BYTES_MAX: usize = 4 << 20;
 /// How long the master waits for one answer of a framework's API.

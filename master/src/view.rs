@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
-use master_core::decision::Withheld;
+use master_core::decision::{Rejected, Withheld};
 use master_core::view::{AgentView, FrameworkView, RoleView, TaskView};
 use master_core::{Decision, Delta};
 use model::call::Offer;
-use model::{AgentId, FrameworkId, OfferId, RoleName, TaskId, TaskState};
-use tokio::sync::watch;
+use model::{AgentId, FrameworkId, OfferId, Principal, RoleName, TaskId, TaskState, Timestamp};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 
 use crate::limits;
 
@@ -27,8 +27,10 @@ pub(crate) struct View {
     pub(crate) roles: BTreeMap<RoleName, RoleView>,
     /// Names of frameworks that ended and still have tasks in the history.
     pub(crate) past_names: BTreeMap<FrameworkId, String>,
-    /// Why an agent's free resources were not offered, the latest reason of each framework and agent.
-    pub(crate) withheld: BTreeMap<(FrameworkId, AgentId), (RoleName, Withheld)>,
+    /// Why an agent's free resources were not offered, the latest reason of each framework, role and agent.
+    pub(crate) withheld: BTreeMap<(FrameworkId, RoleName, AgentId), Withheld>,
+    /// What principals were refused lately, the latest last.
+    pub(crate) refused: BTreeMap<Principal, VecDeque<(Timestamp, Rejected)>>,
     /// Virtual addresses, by framework and name.
     pub(crate) vips: BTreeMap<(FrameworkId, String), Ipv4Addr>,
     /// Tasks by framework and discovery name, for the gateway.
@@ -51,7 +53,7 @@ impl View {
             Delta::FrameworkRemoved(id) => {
                 self.frameworks.remove(&id);
                 self.vips.retain(|(holder, _), _| *holder != id);
-                self.withheld.retain(|(framework_id, _), _| *framework_id != id);
+                self.withheld.retain(|(framework_id, ..), _| *framework_id != id);
                 self.forget_names();
             }
             Delta::Task(task) => {
@@ -68,7 +70,7 @@ impl View {
             }
             Delta::TaskRemoved { framework_id, task_id } => self.retire((framework_id, task_id)),
             Delta::OfferAdded(offer) => {
-                self.withheld.remove(&(offer.framework_id.clone(), offer.agent_id.clone()));
+                self.withheld.remove(&(offer.framework_id.clone(), offer.role.clone(), offer.agent_id.clone()));
                 self.offers.insert(offer.id.clone(), *offer);
             }
             Delta::OfferRemoved { offer_id, .. } => {
@@ -92,7 +94,17 @@ impl View {
             if self.withheld.len() >= limits::EXPLANATIONS {
                 self.withheld.pop_first();
             }
-            self.withheld.insert((framework_id.clone(), agent_id.clone()), (role.clone(), reason.clone()));
+            self.withheld.insert((framework_id.clone(), role.clone(), agent_id.clone()), reason.clone());
+        }
+        if let Decision::Rejected { who, reason } = decision {
+            if !self.refused.contains_key(who) && self.refused.len() >= limits::EXPLANATIONS {
+                self.refused.pop_first();
+            }
+            let latest = self.refused.entry(who.clone()).or_default();
+            if latest.len() >= limits::REFUSALS_PER_PRINCIPAL {
+                latest.pop_front();
+            }
+            latest.push_back((crate::runner::now(), reason.clone()));
         }
     }
 
@@ -192,16 +204,52 @@ impl View {
     }
 }
 
+/// The view while it is changed.
+pub(crate) struct Writer<'a> {
+    view: &'a mut View,
+    deltas: &'a broadcast::Sender<Arc<Delta>>,
+}
+
+impl Writer<'_> {
+    /// Takes in one change, for the lists and for whoever watches.
+    pub(crate) fn apply(&mut self, delta: Delta) {
+        if self.deltas.receiver_count() > 0 {
+            // Nobody may be left to read it: then nothing is lost.
+            let _ = self.deltas.send(Arc::new(delta.clone()));
+        }
+        self.view.apply(delta);
+    }
+    /// Takes in a decision that explanations need.
+    pub(crate) fn remember(&mut self, decision: &Decision) {
+        self.view.remember(decision);
+    }
+}
+
 /// The view, shared: one writer, many readers.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedView {
     inner: Arc<RwLock<View>>,
     changed: Arc<watch::Sender<()>>,
+    deltas: broadcast::Sender<Arc<Delta>>,
+    watchers: Arc<Semaphore>,
 }
 
 impl SharedView {
     pub(crate) fn new() -> Self {
-        Self { inner: Arc::default(), changed: Arc::new(watch::Sender::new(())) }
+        Self {
+            inner: Arc::default(),
+            changed: Arc::new(watch::Sender::new(())),
+            deltas: broadcast::Sender::new(limits::DELTAS),
+            watchers: Arc::new(Semaphore::new(limits::WATCHERS_MAX)),
+        }
+    }
+    /// The right to read every change; none if too many do already.
+    pub(crate) fn watcher(&self) -> Option<OwnedSemaphorePermit> {
+        self.watchers.clone().try_acquire_owned().ok()
+    }
+    /// Every change from now on. Taken while the view is read, nothing is between the two.
+    pub(crate) fn deltas(&self) -> broadcast::Receiver<Arc<Delta>> {
+        self.deltas.subscribe()
     }
     /// Tells of every change.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
@@ -211,8 +259,9 @@ impl SharedView {
         self.inner.read().expect("no reader or writer panics while it holds the view")
     }
     /// Changes the view.
-    pub(crate) fn write(&self, change: impl FnOnce(&mut View)) {
-        change(&mut self.inner.write().expect("no reader or writer panics while it holds the view"));
+    pub(crate) fn write(&self, change: impl FnOnce(&mut Writer<'_>)) {
+        let view = &mut self.inner.write().expect("no reader or writer panics while it holds the view");
+        change(&mut Writer { view, deltas: &self.deltas });
         self.changed.send_replace(());
     }
 }

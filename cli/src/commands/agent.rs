@@ -25,6 +25,7 @@ pub(crate) async fn run(verb: Agent, global: &Global) -> Result<()> {
             let found = find(&Pool::connect(global)?, &agent).await?;
             output::one(global.output, &found, fields)
         }
+        Agent::Why { agent } => super::why(global, "agent", &agent).await,
         Agent::Preflight { agent: None } => report(global, &::agent::preflight(std::path::Path::new("/var/lib"))),
         Agent::Preflight { agent: Some(name) } => {
             let pool = Pool::connect(global)?;

@@ -1,13 +1,13 @@
-//! `mezzo framework`, `mezzo service`, `mezzo role`.
+//! `mezzo framework`, `mezzo service`.
 use proto::mezzo::v1::{
-    FrameworkDescription, ListFrameworksRequest, ListRolesRequest, RoleDescription, TeardownFrameworkRequest,
+    FrameworkDescription, ListFrameworksRequest, TeardownFrameworkRequest,
 };
 use serde::{Deserialize, Serialize};
 
 use super::why;
 use crate::client::Pool;
 use crate::failure::{Failure, Result};
-use crate::grammar::{Format, Framework, Global, Role, Service};
+use crate::grammar::{Format, Framework, Global, Service};
 use crate::output::{self, Rows};
 
 pub(crate) async fn framework(verb: Framework, global: &Global) -> Result<()> {
@@ -62,47 +62,6 @@ pub(crate) async fn framework(verb: Framework, global: &Global) -> Result<()> {
             Ok(())
         }
         Framework::Why { framework } => why(global, "framework", &framework).await,
-    }
-}
-
-pub(crate) async fn role(verb: Role, global: &Global) -> Result<()> {
-    if let Role::Why { role } = &verb {
-        return why(global, "role", role).await;
-    }
-    let pool = Pool::connect(global)?;
-    let answer =
-        pool.operator().list_roles(ListRolesRequest {}).await.map_err(|status| pool.refused(&status))?.into_inner();
-    let share = |role: &RoleDescription| format!("{}.{:02} %", role.share_ppm / 10_000, role.share_ppm / 100 % 100);
-    let allocated = |role: &RoleDescription| role.allocated.as_ref().map(|q| q.text.clone()).unwrap_or_default();
-    match verb {
-        Role::List | Role::Why { .. } => output::data(global.output, &answer, |list| {
-            let mut rows = Rows::new(&["NAME", "WEIGHT", "SHARE", "FRAMEWORKS", "ALLOCATED"]);
-            for role in &list.roles {
-                rows.push([
-                    role.name.clone(),
-                    role.weight.to_string(),
-                    share(role),
-                    role.frameworks.to_string(),
-                    allocated(role),
-                ]);
-            }
-            rows
-        }),
-        Role::Show { role } => {
-            let found = answer.roles.into_iter().find(|r| r.name == role);
-            let found = found.ok_or_else(|| {
-                Failure::not_found(format!("there is no role '{role}'"), "list them with: mezzo role list")
-            })?;
-            output::one(global.output, &found, |role| {
-                vec![
-                    ("name", role.name.clone()),
-                    ("weight", role.weight.to_string()),
-                    ("dominant share", share(role)),
-                    ("frameworks", role.frameworks.to_string()),
-                    ("allocated", allocated(role)),
-                ]
-            })
-        }
     }
 }
 

@@ -1,4 +1,6 @@
 //! Views as operators' messages.
+use std::collections::BTreeMap;
+
 use master_core::view::{AgentStateView, AgentView, FrameworkView, RoleView, TaskView};
 use model::{Holding, Milli, Quantities, Resources, Timestamp};
 use proto::mezzo::v1 as wire;
@@ -25,7 +27,7 @@ pub(super) fn master(context: &Context) -> wire::MasterDescription {
     }
 }
 
-fn quantities(quantities: &Quantities) -> wire::Quantities {
+pub(super) fn quantities(quantities: &Quantities) -> wire::Quantities {
     // Memory and disk are thousandths of a MiB.
     let bytes = |amount: Milli| i64::try_from(i128::from(amount.0) * 1024 * 1024 / 1000).unwrap_or(i64::MAX);
     wire::Quantities {
@@ -42,7 +44,7 @@ fn sum(resources: &Resources) -> Option<wire::Quantities> {
     Some(quantities(&resources.sum()))
 }
 
-pub(super) fn agent(agent: &AgentView) -> wire::AgentDescription {
+pub(super) fn agent(view: &View, agent: &AgentView) -> wire::AgentDescription {
     let holdings = agent.holdings.held.iter().map(|(holding, held)| {
         let role = &holding.reservation.role;
         match &holding.volume {
@@ -73,6 +75,19 @@ pub(super) fn agent(agent: &AgentView) -> wire::AgentDescription {
         drain_mark_gone: drain.is_some_and(|drain| drain.mark_gone),
         tasks: u32::try_from(agent.tasks).unwrap_or(u32::MAX),
         orphans: orphans(agent),
+        maintenance_start_unix_ms: agent.maintenance.map_or(0, |window| millis(window.start)),
+        maintenance_duration_ms: agent
+            .maintenance
+            .and_then(|window| window.duration)
+            .map_or(0, |span| i64::try_from(span.0).unwrap_or(i64::MAX)),
+        inverse_answers: agent
+            .answers
+            .iter()
+            .map(|(framework_id, accepted)| wire::InverseAnswer {
+                framework: view.framework_name(framework_id).to_owned(),
+                accepted: *accepted,
+            })
+            .collect(),
     }
 }
 
@@ -115,7 +130,7 @@ pub(super) fn framework(framework: &FrameworkView) -> wire::FrameworkDescription
     }
 }
 
-pub(super) fn role(role: &RoleView) -> wire::RoleDescription {
+pub(super) fn role(view: &View, role: &RoleView) -> wire::RoleDescription {
     let mut consumed = Quantities::default();
     for (name, amount) in &role.consumed {
         consumed.set_scalar(name, Milli(*amount));
@@ -126,7 +141,39 @@ pub(super) fn role(role: &RoleView) -> wire::RoleDescription {
         frameworks: u32::try_from(role.frameworks).unwrap_or(u32::MAX),
         share_ppm: u32::try_from(role.share_ppm).unwrap_or(u32::MAX),
         allocated: Some(quantities(&consumed)),
+        guarantees: Some(amounts(role.quota.guarantees.iter().map(|(name, amount)| (name, amount.0)))),
+        limits: Some(amounts(role.quota.limits.iter().map(|(name, amount)| (name, amount.0)))),
+        limits_in_force: limits_in_force(view, role),
+        counted: Some(amounts(role.counted.iter().map(|(name, amount)| (name, *amount)))),
     }
+}
+
+fn amounts<'a>(amounts: impl Iterator<Item = (&'a String, i64)>) -> wire::Amounts {
+    let units = |amount| proto::convert::resources::units(Milli(amount));
+    wire::Amounts { scalars: amounts.map(|(name, amount)| (name.clone(), units(amount))).collect() }
+}
+
+/// The tightest limit on each scalar, from the role up.
+fn limits_in_force(view: &View, role: &RoleView) -> Vec<wire::LimitInForce> {
+    let mut tightest: BTreeMap<&String, (i64, i64, &RoleView)> = BTreeMap::new();
+    for name in std::iter::successors(Some(role.name.clone()), model::RoleName::parent) {
+        let Some(above) = view.roles.get(&name) else { continue };
+        for (scalar, limit) in &above.quota.limits {
+            let left = limit.0 - above.counted.get(scalar).copied().unwrap_or(0);
+            let entry = tightest.entry(scalar).or_insert((left, limit.0, above));
+            if left < entry.0 {
+                *entry = (left, limit.0, above);
+            }
+        }
+    }
+    let units = |amount| proto::convert::resources::units(Milli(amount));
+    let in_force = tightest.into_iter().map(|(name, (left, limit, above))| wire::LimitInForce {
+        name: name.clone(),
+        limit: units(limit),
+        role: above.name.to_string(),
+        left: units(left.max(0)),
+    });
+    in_force.collect()
 }
 
 pub(super) fn vips(view: &View) -> Vec<wire::VipDescription> {

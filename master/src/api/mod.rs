@@ -2,11 +2,14 @@
 mod agents;
 mod artifacts;
 mod describe;
+mod events;
 mod files;
 mod frameworks;
 mod gateway;
+mod holdings;
 mod images;
 mod operator;
+mod quotas;
 mod service;
 mod vips;
 mod web;

@@ -5,15 +5,17 @@ use std::time::Duration;
 use daemon::serve::Peer;
 use master_core::OperatorRequest;
 use master_core::view::TaskView;
-use model::{Principal, Refusal, Span};
+use model::call::Unavailability;
+use model::{Principal, Refusal, Span, Timestamp};
 use proto::mezzo::v1 as wire;
 use proto::mezzo::v1::operator_server::Operator;
 use tonic::{Request, Response, Status};
 use tracing::info;
 
-use super::{Context, describe, known, operator};
+use super::{Context, describe, events, holdings, known, operator, quotas};
 use crate::explain;
 use crate::installs::Install;
+use crate::limits;
 use crate::pki;
 use crate::refusal;
 use crate::registry::record::millis;
@@ -45,7 +47,9 @@ impl Operator for Api {
     async fn list_agents(&self, request: Request<wire::ListAgentsRequest>) -> Reply<wire::AgentList> {
         allowed(request)?;
         let view = self.context.view.read();
-        Ok(Response::new(wire::AgentList { agents: view.agents.values().map(describe::agent).collect() }))
+        Ok(Response::new(wire::AgentList {
+            agents: view.agents.values().map(|agent| describe::agent(&view, agent)).collect(),
+        }))
     }
 
     async fn list_frameworks(&self, request: Request<wire::ListFrameworksRequest>) -> Reply<wire::FrameworkList> {
@@ -59,7 +63,17 @@ impl Operator for Api {
     async fn list_roles(&self, request: Request<wire::ListRolesRequest>) -> Reply<wire::RoleList> {
         allowed(request)?;
         let view = self.context.view.read();
-        Ok(Response::new(wire::RoleList { roles: view.roles.values().map(describe::role).collect() }))
+        Ok(Response::new(wire::RoleList { roles: view.roles.values().map(|role| describe::role(&view, role)).collect() }))
+    }
+
+    async fn set_quotas(&self, request: Request<wire::SetQuotasRequest>) -> Reply<wire::QuotasSet> {
+        let request = allowed(request)?;
+        answer(quotas::set(&self.context, request).await)
+    }
+
+    async fn set_weight(&self, request: Request<wire::SetWeightRequest>) -> Reply<wire::Done> {
+        let request = allowed(request)?;
+        answer(quotas::set_weight(&self.context, &request).await.map(|()| wire::Done {}))
     }
 
     async fn list_tasks(&self, request: Request<wire::ListTasksRequest>) -> Reply<wire::TaskList> {
@@ -81,6 +95,24 @@ impl Operator for Api {
         allowed(request)?;
         let view = self.context.view.read();
         Ok(Response::new(wire::VipList { vips: describe::vips(&view) }))
+    }
+
+    type WatchEventsStream = events::Events;
+
+    async fn watch_events(
+        &self,
+        request: Request<wire::WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        let kinds = allowed(request)?.kinds;
+        let wanted = events::Wanted::parse(&kinds).map_err(|kind| {
+            let words = format!("'{kind}' is no kind of event");
+            refusal::status(&Refusal::new("MST0101", words, "use agent, framework, task, role").at("kinds"))
+        })?;
+        let permit = self.context.view.watcher().ok_or_else(|| {
+            let words = format!("{} readers of events are connected already", limits::WATCHERS_MAX);
+            refusal::status(&Refusal::new("MST0010", words, "end one of them"))
+        })?;
+        Ok(Response::new(events::watch(self.context.clone(), wanted, permit)))
     }
 
     async fn explain(&self, request: Request<wire::ExplainRequest>) -> Reply<wire::Explanation> {
@@ -112,6 +144,52 @@ impl Operator for Api {
     async fn mark_agent_gone(&self, request: Request<wire::MarkAgentGoneRequest>) -> Reply<wire::Done> {
         let agent = allowed(request)?.agent;
         answer(self.context.core.ask(OperatorRequest::MarkAgentGone { agent }).await.map(|()| wire::Done {}))
+    }
+
+    async fn change_holdings(&self, request: Request<wire::ChangeHoldingsRequest>) -> Reply<wire::Done> {
+        let asker = operator(request.extensions().get::<Peer>()).map_err(|refusal| refusal::status(&refusal))?.clone();
+        let ask = match holdings::change(request.into_inner(), &asker) {
+            Ok(ask) => ask,
+            Err(refusal) => return answer(Err(refusal)),
+        };
+        answer(self.context.core.ask(ask).await.map(|()| wire::Done {}))
+    }
+
+    async fn list_holdings(&self, request: Request<wire::ListHoldingsRequest>) -> Reply<wire::HoldingList> {
+        let wanted = allowed(request)?.agent;
+        let view = self.context.view.read();
+        let is_meant = |id: &str, name: &str| wanted.is_empty() || wanted == id || wanted == name;
+        let agents: Vec<_> = view.agents.values().filter(|it| is_meant(it.id.as_str(), &it.name)).collect();
+        if agents.is_empty() && !wanted.is_empty() {
+            return answer(Err(master_core::Rejected::UnknownAgent { agent: wanted }.refusal()));
+        }
+        Ok(Response::new(wire::HoldingList { holdings: agents.into_iter().flat_map(holdings::list).collect() }))
+    }
+
+    async fn schedule_maintenance(&self, request: Request<wire::ScheduleMaintenanceRequest>) -> Reply<wire::Done> {
+        let wire::ScheduleMaintenanceRequest { agents, start_unix_ms, duration_ms } = allowed(request)?;
+        let unsigned = |millis: i64| u64::try_from(millis).unwrap_or_default();
+        let window = Unavailability {
+            start: Timestamp(unsigned(start_unix_ms)),
+            duration: Some(Span(unsigned(duration_ms))).filter(|duration| duration.0 > 0),
+        };
+        let ask = OperatorRequest::ScheduleMaintenance { agents, window };
+        answer(self.context.core.ask(ask).await.map(|()| wire::Done {}))
+    }
+
+    async fn cancel_maintenance(&self, request: Request<wire::CancelMaintenanceRequest>) -> Reply<wire::Done> {
+        let agents = allowed(request)?.agents;
+        answer(self.context.core.ask(OperatorRequest::CancelMaintenance { agents }).await.map(|()| wire::Done {}))
+    }
+
+    async fn start_maintenance(&self, request: Request<wire::StartMaintenanceRequest>) -> Reply<wire::Done> {
+        let agents = allowed(request)?.agents;
+        answer(self.context.core.ask(OperatorRequest::StartMaintenance { agents }).await.map(|()| wire::Done {}))
+    }
+
+    async fn stop_maintenance(&self, request: Request<wire::StopMaintenanceRequest>) -> Reply<wire::Done> {
+        let agents = allowed(request)?.agents;
+        answer(self.context.core.ask(OperatorRequest::StopMaintenance { agents }).await.map(|()| wire::Done {}))
     }
 
     async fn create_join_token(&self, request: Request<wire::CreateJoinTokenRequest>) -> Reply<wire::JoinToken> {
@@ -177,6 +255,9 @@ impl Operator for Api {
 
     async fn update_package(&self, request: Request<wire::UpdatePackageRequest>) -> Reply<wire::Installation> {
         let request = allowed(request)?;
+        if request.rollback {
+            return answer(self.context.installs.go_back(&request.name, request.dry_run).await);
+        }
         let ask = Install {
             package: "",
             version: &request.version,

@@ -25,6 +25,8 @@ pub(crate) enum Table {
     State,
     /// Key: role.
     Weights,
+    /// Key: role.
+    Quotas,
     /// One key.
     Privileges,
     /// Key: framework id, 0x00, name.
@@ -40,12 +42,13 @@ pub(crate) enum Table {
 }
 
 impl Table {
-    pub(crate) const ALL: [Table; 11] = [
+    pub(crate) const ALL: [Table; 12] = [
         Table::Pool,
         Table::Agents,
         Table::Frameworks,
         Table::State,
         Table::Weights,
+        Table::Quotas,
         Table::Privileges,
         Table::Vips,
         Table::Tokens,
@@ -61,6 +64,7 @@ impl Table {
             Table::Frameworks => "frameworks",
             Table::State => "state",
             Table::Weights => "weights",
+            Table::Quotas => "quotas",
             Table::Privileges => "privileges",
             Table::Vips => "vips",
             Table::Tokens => "tokens",
@@ -162,3 +166,6 @@ pub(crate) trait Registry: Send + Sync + 'static {
     /// Every entry whose key begins with `prefix`, in order.
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, RegistryError>;
 }
+
+#[cfg(test)]
+mod bad_disk;

@@ -1,11 +1,12 @@
 //! What the registry's bytes mean: the core's records and the shell's own, each with its format version.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use master_core::registry::VIP_RANGE;
-use master_core::{AgentMode, AgentRecord, Drain, FrameworkRecord, Pool, Record, RegistrySnapshot};
-use model::call::Call;
-use model::{AgentId, FrameworkId, Principal, RoleName, Timestamp};
+use master_core::{AgentMode, AgentRecord, Drain, FrameworkRecord, OperationRecord, Pool, Quota, Record, RegistrySnapshot};
+use model::call::{Call, Unavailability};
+use model::{AgentId, FrameworkId, OperationId, Milli, Principal, RoleName, Span, Timestamp, UpdateId};
 use prost::Message;
 use proto::convert;
 use proto::mesos::v1 as mesos;
@@ -72,6 +73,11 @@ pub(crate) fn write(record: &Record) -> Write {
                 holdings_generation: agent.holdings_generation,
                 unreachable_since_unix_ms: agent.unreachable_since.map_or(0, millis),
                 mode: Some(mode_to_wire(agent.mode)),
+                maintenance: agent.maintenance.map(|window| wire::Maintenance {
+                    start_unix_ms: millis(window.start),
+                    duration_ms: window.duration.map_or(0, |span| i64::try_from(span.0).unwrap_or(i64::MAX)),
+                }),
+                operations: agent.operations.iter().map(operation_to_wire).collect(),
                 orphans: orphans.encode_to_vec().into(),
                 holdings: holdings.encode_to_vec().into(),
             };
@@ -79,7 +85,11 @@ pub(crate) fn write(record: &Record) -> Write {
         }
         Record::Framework(framework) => {
             // The information is kept as the framework edge says it: it must outlive changes of the model.
-            let subscribe = Call::Subscribe { info: framework.info.clone(), suppressed: Default::default() };
+            let subscribe = Call::Subscribe {
+                info: framework.info.clone(),
+                suppressed: Default::default(),
+                constraints: Default::default(),
+            };
             let info = convert::call::to_wire(&subscribe, None)
                 .ok()
                 .and_then(|call| call.subscribe)
@@ -108,6 +118,21 @@ pub(crate) fn write(record: &Record) -> Write {
             let weight_milli = i64::try_from(*weight_milli).unwrap_or(i64::MAX);
             let record = wire::WeightRecord { version: FORMAT, role: role.to_string(), weight_milli };
             put(Table::Weights, role.as_str().into(), &record)
+        }
+        Record::Quota { role, quota } if quota.is_empty() => {
+            Write::Delete { table: Table::Quotas, key: role.as_str().into() }
+        }
+        Record::Quota { role, quota } => {
+            let amounts = |amounts: &BTreeMap<String, Milli>| {
+                amounts.iter().map(|(name, amount)| (name.clone(), amount.0)).collect()
+            };
+            let record = wire::QuotaRecord {
+                version: FORMAT,
+                role: role.to_string(),
+                guarantees_milli: amounts(&quota.guarantees),
+                limits_milli: amounts(&quota.limits),
+            };
+            put(Table::Quotas, role.as_str().into(), &record)
         }
         Record::Vip { framework_id, name, address } => {
             let record = wire::VipRecord {
@@ -146,6 +171,7 @@ versioned!(
     FrameworkRecord,
     StateRecord,
     WeightRecord,
+    QuotaRecord,
     PrivilegesRecord,
     VipRecord,
     JoinTokenRecord,
@@ -205,6 +231,15 @@ pub(crate) fn snapshot(registry: &dyn Registry, state_dir: &Path) -> Result<Regi
         let role = RoleName::new(&record.role).map_err(|problem| corrupt(Table::Weights, &key, problem))?;
         snapshot.weights.insert(role, u64::try_from(record.weight_milli).unwrap_or_default());
     }
+    for (key, record) in read_all::<wire::QuotaRecord>(registry, Table::Quotas)? {
+        let role = RoleName::new(&record.role).map_err(|problem| corrupt(Table::Quotas, &key, problem))?;
+        let amounts = |amounts: std::collections::HashMap<String, i64>| {
+            amounts.into_iter().map(|(name, amount)| (name, Milli(amount))).collect()
+        };
+        let quota =
+            Quota { guarantees: amounts(record.guarantees_milli), limits: amounts(record.limits_milli) };
+        snapshot.quotas.insert(role, quota);
+    }
     for (_, record) in read_all::<wire::PrivilegesRecord>(registry, Table::Privileges)? {
         snapshot.privileged.extend(record.principals);
     }
@@ -255,8 +290,42 @@ fn agent(record: &wire::AgentRecord) -> Result<AgentRecord, String> {
         holdings_generation: record.holdings_generation,
         holdings: convert::resources::from_wire(&holdings.holdings).map_err(|error| text(&error))?,
         mode: mode(record.mode.unwrap_or_default()),
+        maintenance: record.maintenance.map(maintenance),
+        operations: record.operations.iter().map(operation).collect::<Result<_, _>>()?,
         orphans: convert::resources::from_wire(&orphans.holdings).map_err(|error| text(&error))?,
     })
+}
+
+fn operation_to_wire(operation: &OperationRecord) -> wire::OperationRecord {
+    wire::OperationRecord {
+        framework_id: operation.framework_id.to_string(),
+        operation_id: operation.id.to_string(),
+        uuid: operation.uuid.0.to_be_bytes().to_vec().into(),
+        state: convert::event::operation_state_to_wire(operation.state),
+        message: operation.message.clone(),
+        generation: operation.generation,
+    }
+}
+
+fn operation(record: &wire::OperationRecord) -> Result<OperationRecord, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let uuid: [u8; 16] = record.uuid.as_ref().try_into().map_err(|_| "the uuid has not 16 bytes".to_owned())?;
+    Ok(OperationRecord {
+        framework_id: FrameworkId::new(&record.framework_id).map_err(|error| text(&error))?,
+        id: OperationId::new(&record.operation_id).map_err(|error| text(&error))?,
+        uuid: UpdateId(u128::from_be_bytes(uuid)),
+        state: convert::event::operation_state_from_wire(record.state, "state").map_err(|error| text(&error))?,
+        message: record.message.clone(),
+        generation: record.generation,
+    })
+}
+
+fn maintenance(record: wire::Maintenance) -> Unavailability {
+    let millis = |millis: i64| u64::try_from(millis).unwrap_or_default();
+    Unavailability {
+        start: Timestamp(millis(record.start_unix_ms)),
+        duration: Some(millis(record.duration_ms)).filter(|duration| *duration > 0).map(Span),
+    }
 }
 
 fn mode(record: wire::AgentMode) -> AgentMode {
@@ -296,7 +365,11 @@ fn framework(record: &wire::FrameworkRecord) -> Result<FrameworkRecord, String> 
     let call = mesos::scheduler::Call {
         r#type: Some(mesos::scheduler::call::Type::Subscribe.into()),
         framework_id: info.id.clone(),
-        subscribe: Some(mesos::scheduler::call::Subscribe { framework_info: info, suppressed_roles: Vec::new() }),
+        subscribe: Some(mesos::scheduler::call::Subscribe {
+            framework_info: info,
+            suppressed_roles: Vec::new(),
+            offer_constraints: None,
+        }),
         ..mesos::scheduler::Call::default()
     };
     let principal = Principal::new(&record.principal);
@@ -323,12 +396,10 @@ pub(crate) fn millis(at: Timestamp) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use std::collections::BTreeSet;
 
-    use model::call::FrameworkInfo;
-    use model::{Holding, Milli, Quantities, Reservation, Resources, Span};
+    use model::call::{Capability, FrameworkInfo};
+    use model::{Holding, Quantities, Reservation, Resources, Span};
 
     use super::*;
     use crate::registry::RedbRegistry;
@@ -346,10 +417,13 @@ mod tests {
 
     fn records() -> Vec<Record> {
         let role = RoleName::new("team/web").expect("valid");
-        let reservation =
-            Reservation { role: role.clone(), principal: Principal::new("framework/web"), labels: BTreeMap::new() };
+        let reservation = Reservation::new(role.clone(), Principal::new("framework/web"), BTreeMap::new());
         let quantities = Quantities { cpus: Milli(1500), ..Quantities::default() };
         let id = FrameworkId::new("m-1").expect("valid");
+        let quota = Quota {
+            guarantees: [("cpus".to_owned(), Milli(1500))].into(),
+            limits: [("cpus".to_owned(), Milli(4000)), ("gpus".to_owned(), Milli(0))].into(),
+        };
         vec![
             Record::Agent(AgentRecord {
                 id: AgentId::new("m-S1").expect("valid"),
@@ -364,6 +438,15 @@ mod tests {
                     quantities.clone(),
                 ),
                 mode: AgentMode::Draining(Drain { since: Timestamp(5), deadline: Timestamp(9), mark_gone: true }),
+                maintenance: Some(Unavailability { start: Timestamp(90), duration: Some(Span(7)) }),
+                operations: vec![OperationRecord {
+                    framework_id: id.clone(),
+                    id: OperationId::new("o").expect("valid"),
+                    uuid: UpdateId(7),
+                    state: model::OperationState::Failed,
+                    message: "why".to_owned(),
+                    generation: 4,
+                }],
                 orphans: Resources::held_as(Holding { reservation, volume: None }, quantities),
             }),
             Record::Framework(FrameworkRecord {
@@ -375,6 +458,9 @@ mod tests {
                     failover_timeout: Span::seconds(60),
                     api_url: Some("https://10.0.0.1:20000".to_owned()),
                     principal: Principal::new("framework/web"),
+                    capabilities: [Capability::RegionAware].into(),
+                    offer_filters: [(role.clone(), vec![Quantities { cpus: Milli(100), ..Quantities::default() }])]
+                        .into(),
                 },
                 torn_down: false,
             }),
@@ -382,6 +468,9 @@ mod tests {
             Record::State { framework_id: id.clone(), key: "plan".to_owned(), value: Some(vec![0; 9]) },
             Record::Vip { framework_id: id, name: "api".to_owned(), address: [198, 18, 3, 4].into() },
             Record::Privileged(["framework/web".to_owned()].into()),
+            Record::Quota { role: RoleName::new("cleared").expect("valid"), quota: quota.clone() },
+            Record::Quota { role: RoleName::new("cleared").expect("valid"), quota: Quota::default() },
+            Record::Quota { role: role.clone(), quota },
             Record::Weight { role, weight_milli: 2500 },
         ]
     }

@@ -146,8 +146,7 @@ pub fn from_wire(call: &sched::Call, principal: &Principal) -> Result<Call, Fiel
         CallType::Unknown
         | CallType::Shutdown
         | CallType::Message
-        | CallType::Request
-        | CallType::UpdateFramework => {
+        | CallType::Request => {
             Err(FieldError::new("type", format!("is a call that this master does not support: {}", kind.as_str_name())))
         }
     }

@@ -83,7 +83,7 @@ impl FrameworkHost {
         self.tasks.values().filter(|task| !task.has_ended()).count()
     }
     fn reservation(&self) -> Reservation {
-        Reservation { role: self.role(), principal: self.principal(), labels: BTreeMap::new() }
+        Reservation::new(self.role(), self.principal(), BTreeMap::new())
     }
     /// It ended; the next one of the name is another framework.
     fn begin_anew(&mut self) {
@@ -230,8 +230,8 @@ impl World {
         self.send_to_master(session, MasterEvent::FrameworkOpened { session, principal: principal.clone() });
         let failover_timeout = Span::seconds(30);
         let info =
-            FrameworkInfo { id, name, roles: BTreeSet::from([role]), failover_timeout, api_url: None, principal };
-        self.call(framework, Call::Subscribe { info, suppressed: BTreeSet::new() });
+            FrameworkInfo { id, name, roles: BTreeSet::from([role]), failover_timeout, api_url: None, principal, capabilities: BTreeSet::new(), offer_filters: Default::default() };
+        self.call(framework, Call::Subscribe { info, suppressed: BTreeSet::new(), constraints: Default::default() });
     }
 
     pub(crate) fn framework_hears(&mut self, framework: usize, said: Said) -> Result<(), String> {
@@ -268,6 +268,7 @@ impl World {
                 SchedulerEvent::Rescind(_)
                 | SchedulerEvent::InverseOffers(_)
                 | SchedulerEvent::RescindInverseOffer(_)
+                | SchedulerEvent::OperationUpdate(_)
                 | SchedulerEvent::Failure { .. },
             ) => {}
             Said::Event(SchedulerEvent::Error(_)) => self.frameworks[framework].subscribed = false,
@@ -377,7 +378,7 @@ impl World {
                 host.number += 1;
                 let reservation = host.reservation();
                 let id = VolumeId::new(format!("v{}", host.number)).expect("valid");
-                let volume = Some(Volume { id, container_path: "data".to_owned() });
+                let volume = Some(Volume::new(id, "data"));
                 let held = Holding { reservation: reservation.clone(), volume: None };
                 operations.push(Operation::Reserve(Resources::held_as(held, some_disk(50))));
                 let volume = Resources::held_as(Holding { reservation, volume }, some_disk(30));
@@ -409,6 +410,7 @@ impl World {
             privileged: false,
             // Pods that end at once and pods that first undo something.
             cleans_up: number.is_multiple_of(3),
+            limits: Default::default(),
         };
         Task { head, payload: Vec::new().into() }
     }
@@ -457,7 +459,7 @@ impl World {
             }
             7 => {
                 let volume =
-                    Some(Volume { id: VolumeId::new("twice").expect("valid"), container_path: "d".to_owned() });
+                    Some(Volume::new(VolumeId::new("twice").expect("valid"), "d"));
                 let create = Resources::held_as(Holding { reservation: own.clone(), volume }, some_disk(1));
                 before.push(Operation::Reserve(plain(&own, 2)));
                 before.extend([Operation::Create(create.clone()), Operation::Create(create)]);
@@ -484,8 +486,8 @@ impl World {
                 let (name, role, principal) = (host.name.clone(), host.role(), host.principal());
                 let roles = BTreeSet::from([role]);
                 let (id, failover_timeout) = (host.id.clone(), Span::seconds(30));
-                let info = FrameworkInfo { id, name, roles, failover_timeout, api_url: None, principal };
-                self.call(framework, Call::Subscribe { info, suppressed: BTreeSet::new() });
+                let info = FrameworkInfo { id, name, roles, failover_timeout, api_url: None, principal, capabilities: BTreeSet::new(), offer_filters: Default::default() };
+                self.call(framework, Call::Subscribe { info, suppressed: BTreeSet::new(), constraints: Default::default() });
                 return;
             }
         }

@@ -8,6 +8,7 @@ use model::call::SchedulerEvent;
 use model::link::ToAgent;
 use model::{AgentId, FrameworkId, Span, TaskId};
 
+use crate::coverage::variant;
 use crate::faults::Crash;
 use crate::service_host;
 use crate::world::{Happening, Peer, Said, World};
@@ -194,33 +195,31 @@ impl World {
                 self.at(at, Happening::MasterTick { life, at });
             }
             Command::Changed(delta) => self.master_shows(delta),
-            Command::Decided(decision) => match decision {
-                Decision::Rejected { reason, .. } => self.counts.rejected(&reason),
-                Decision::TaskBecame { framework_id, task_id, from, to, .. } => {
-                    self.counts.row(from, to);
-                    if to.is_terminal() {
-                        self.master.said_ended.insert((framework_id, task_id));
-                    }
+            Command::Decided(decision) => {
+                self.counts.hit(format!("decision: {}", variant(&decision)));
+                self.master_decided(decision);
+            }
+        }
+    }
+
+    fn master_decided(&mut self, decision: Decision) {
+        match decision {
+            Decision::Rejected { reason, .. } => self.counts.rejected(&reason),
+            Decision::TaskBecame { framework_id, task_id, from, to, .. } => {
+                self.counts.row(from, to);
+                if to.is_terminal() {
+                    self.master.said_ended.insert((framework_id, task_id));
                 }
-                Decision::FrameworkTornDown { framework_id, cause } => {
-                    self.counts.hit(format!("teardown: {cause:?}"));
-                    self.ended_frameworks.insert(framework_id);
-                }
-                Decision::OfferEnded { end, .. } => self.counts.hit(format!("offer: {end:?}")),
-                Decision::Withheld { .. } => self.counts.hit("allocator: withheld"),
-                Decision::Granted { .. } => self.counts.hit("allocator: granted"),
-                Decision::AgentUnreachable { .. } => self.counts.hit("agent: unreachable"),
-                Decision::AgentReturned { .. } => self.counts.hit("agent: returned"),
-                Decision::UnwantedTask { .. } => self.counts.hit("agent: unwanted task"),
-                Decision::HoldingsChanged { .. } => self.counts.hit("agent: holdings changed"),
-                Decision::AgentModeSet { mode, .. } => self.counts.hit(format!("agent: {}", mode.word())),
-                Decision::AgentDrained { .. } => self.counts.hit("agent: emptied"),
-                Decision::AgentGone { .. } => self.counts.hit("agent: gone"),
-                Decision::AgentAdmitted { .. }
-                | Decision::AgentDisconnected { .. }
-                | Decision::FrameworkSubscribed { .. }
-                | Decision::FrameworkDisconnected { .. } => {}
-            },
+            }
+            Decision::FrameworkTornDown { framework_id, cause } => {
+                self.counts.hit(format!("teardown: {}", variant(&cause)));
+                self.ended_frameworks.insert(framework_id);
+            }
+            Decision::OfferEnded { end, .. } => self.counts.hit(format!("offer: {}", variant(&end))),
+            Decision::Withheld { reason, .. } => self.counts.hit(format!("withheld: {}", variant(&reason))),
+            Decision::AgentModeSet { mode, .. } => self.counts.hit(format!("agent: {}", mode.word())),
+            // Counted by its name alone.
+            _ => {}
         }
     }
 

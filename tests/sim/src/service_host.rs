@@ -157,6 +157,7 @@ fn rendered(pod: &PodLaunch) -> Pod {
             secrets: Vec::new(),
             privileged: false,
             cleans_up: false,
+            limits: Default::default(),
         },
         payload: Vec::new().into(),
     });
@@ -216,8 +217,8 @@ impl World {
         self.send_to_master(session, MasterEvent::FrameworkOpened { session, principal: principal.clone() });
         let failover_timeout = Span::seconds(120);
         let roles = BTreeSet::from([role]);
-        let info = FrameworkInfo { id: None, name, roles, failover_timeout, api_url: None, principal };
-        let call = Call::Subscribe { info, suppressed: BTreeSet::new() };
+        let info = FrameworkInfo { id: None, name, roles, failover_timeout, api_url: None, principal, capabilities: BTreeSet::new(), offer_filters: Default::default() };
+        let call = Call::Subscribe { info, suppressed: BTreeSet::new(), constraints: Default::default() };
         self.service_calls(service, Some(call), Vec::new(), Pending::Other, true);
     }
 
@@ -271,7 +272,9 @@ impl World {
                     self.service_steps(service, Event::AgentFailed(agent_id))?;
                 }
                 SchedulerEvent::Error(_) => self.service_gives_up(service),
-                SchedulerEvent::Failure { .. } | SchedulerEvent::Subscribed { .. } => {}
+                SchedulerEvent::Failure { .. }
+                | SchedulerEvent::OperationUpdate(_)
+                | SchedulerEvent::Subscribed { .. } => {}
             },
             Said::Result { sequence, result } => self.service_result(service, sequence, result.err())?,
         }
@@ -399,6 +402,12 @@ impl World {
             }
             Command::Decline { offers, refuse } => {
                 call(Call::Decline { offers, filter: Filter { refuse } }, Pending::Other);
+            }
+            Command::AnswerInverseOffers { offers, accepted: true } => {
+                call(Call::AcceptInverseOffers { offers }, Pending::Other);
+            }
+            Command::AnswerInverseOffers { offers, accepted: false } => {
+                call(Call::DeclineInverseOffers { offers }, Pending::Other);
             }
             Command::Kill { task_id, agent_id } => call(Call::Kill { task_id, agent_id, grace: None }, Pending::Other),
             Command::Acknowledge { agent_id, task_id, uuid } => {

@@ -76,8 +76,11 @@ impl World {
                 failover_timeout: Span::seconds(1),
                 api_url: None,
                 principal: Principal::new("ignored"),
+                capabilities: BTreeSet::new(),
+                offer_filters: BTreeMap::new(),
             },
             suppressed: BTreeSet::new(),
+            constraints: Default::default(),
         };
         let nobody = Some(FrameworkId::new("m-999").expect("valid"));
         for (principal, call, key) in [
