@@ -175,6 +175,9 @@ fn remove(path: &Path) -> Result<(), CheckpointError> {
 }
 
 #[cfg(test)]
+mod bad_disk;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
-use model::{Milli, Quantities, Ranges};
+use agent_core::Configured;
+use model::{Disk, Holding, Milli, Quantities, Ranges, Reservation, Resources, RoleName};
 
 /// An agent's configuration.
 #[derive(Debug, Clone)]
@@ -20,8 +21,13 @@ pub struct AgentConfig {
     pub master: String,
     /// Only needed on the first start.
     pub join: Option<Join>,
-    /// `cpus:4;mem:6144;disk:20480;ports:[20000-29999]`; what is left out is detected.
+    /// `cpus:4;mem:6144;disk:20480;ports:[20000-29999]`; what is left out is detected. `(role)` after a name reserves,
+    /// `[path:/data]` and `[mount:/mnt/a]` name further disks, `{a,b}` is a set.
     pub resources: String,
+    /// Likewise: what is given away although it is promised to others. Empty: nothing.
+    pub revocable: String,
+    /// For how much of the time tasks may wait for memory before what can be taken back is; absent: it never is.
+    pub pressure_percent: Option<u8>,
     /// For placement.
     pub attributes: BTreeMap<String, String>,
     /// Its region.
@@ -68,6 +74,14 @@ pub enum ConfigError {
         /// To be read after it.
         problem: &'static str,
     },
+    /// A disk that cannot be used.
+    #[error("{disk} {problem}")]
+    Disk {
+        /// Which.
+        disk: Disk,
+        /// To be read after it.
+        problem: &'static str,
+    },
     /// No route to the master.
     #[error("no IPv4 address of this machine leads to master {0}: say which one to use")]
     Address(String),
@@ -110,24 +124,69 @@ impl AgentConfig {
     }
 }
 
-/// The resources text, with what it leaves out detected.
-pub fn resources(text: &str, state_dir: &Path) -> Result<Quantities, ConfigError> {
-    let (mut found, named) = parse_resources(text)?;
+/// The resources text, with what it leaves out detected, or as it was detected before: a disk that fills is no reason to
+/// have less of it than was promised.
+pub fn resources(text: &str, state_dir: &Path, before: Option<&Configured>) -> Result<Resources, ConfigError> {
+    let (mut all, named) = parse_resources(text)?;
+    let found = &mut all.unreserved;
     let missing = |name: &str| !named.iter().any(|n| n == name);
+    let before = before.map(|before| &before.resources.unreserved);
+    let detect = |name: &str, now: Milli| before.map(|before| before.scalar(name)).filter(|it| it.0 > 0).unwrap_or(now);
     if missing("cpus") {
         let cpus = std::thread::available_parallelism().map_or(1, |n| i64::try_from(n.get()).unwrap_or(1));
-        found.cpus = Milli::units(cpus);
+        found.cpus = detect("cpus", Milli::units(cpus));
     }
     if missing("mem") {
-        found.mem = Milli::units(memory_mib());
+        found.mem = detect("mem", Milli::units(memory_mib()));
     }
     if missing("disk") {
-        found.disk = Milli::units(disk_mib(state_dir));
+        found.disk = detect("disk", Milli::units(disk_mib(state_dir)));
     }
     if missing("ports") {
         found.ports = [(20_000, 29_999)].into_iter().collect();
     }
-    Ok(found)
+    Ok(all)
+}
+
+/// What is given away although it is promised to others.
+pub fn revocable(text: &str) -> Result<Quantities, ConfigError> {
+    let (all, _) = parse_resources(text)?;
+    let is_plain = all.held.is_empty()
+        && all.unreserved == Quantities { cpus: all.unreserved.cpus, mem: all.unreserved.mem, ..Quantities::default() };
+    if is_plain {
+        return Ok(all.unreserved);
+    }
+    Err(ConfigError::Resource {
+        text: text.to_owned(),
+        problem: "must be cpus and mem: nothing else can be taken back",
+    })
+}
+
+/// Amounts as an operator writes them, of no title.
+///
+/// # Errors
+/// The text is malformed, or names a role.
+pub fn amounts(text: &str) -> Result<Quantities, ConfigError> {
+    let (all, _) = parse_resources(text)?;
+    if all.held.is_empty() {
+        return Ok(all.unreserved);
+    }
+    Err(ConfigError::Resource { text: text.to_owned(), problem: "must not name a role in parentheses" })
+}
+
+/// Whether further disks are there, and mounts are mounts.
+pub fn check_disks(disks: &[Disk]) -> Result<(), ConfigError> {
+    use std::os::unix::fs::MetadataExt as _;
+    for disk in disks {
+        let refuse = |problem| Err(ConfigError::Disk { disk: disk.clone(), problem });
+        let root = Path::new(disk.root());
+        let device = |path: &Path| std::fs::metadata(path).ok().filter(std::fs::Metadata::is_dir).map(|it| it.dev());
+        let Some(own) = device(root) else { return refuse("is no directory on this machine: make it, or mount it") };
+        if disk.is_exclusive() && root.parent().and_then(device) == Some(own) {
+            return refuse("is not where a file system of its own is mounted: mount it, or give it as a path");
+        }
+    }
+    Ok(())
 }
 
 /// All memory but a share for the system: a quarter, at most 1 GiB.
@@ -144,24 +203,95 @@ fn disk_mib(state_dir: &Path) -> i64 {
     i64::try_from(free - free / 10).unwrap_or(0)
 }
 
-fn parse_resources(text: &str) -> Result<(Quantities, Vec<String>), ConfigError> {
-    let mut found = Quantities::default();
-    let mut named = Vec::new();
+/// One part of the text before its value: `disk(db)[path:/data]`.
+struct Name<'a> {
+    name: &'a str,
+    role: Option<RoleName>,
+    disk: Option<Disk>,
+}
+
+fn parse_name(text: &str) -> Result<Name<'_>, &'static str> {
+    let (rest, disk) = match text.split_once('[') {
+        None => (text, None),
+        Some((rest, disk)) => {
+            let disk = disk.strip_suffix(']').and_then(|disk| disk.parse().ok());
+            (rest, Some(disk.ok_or("must name its disk as [path:/directory] or [mount:/directory]")?))
+        }
+    };
+    let (name, role) = match rest.split_once('(') {
+        None => (rest, None),
+        Some((name, role)) => {
+            let role = role.strip_suffix(')').and_then(|role| RoleName::new(role.trim()).ok());
+            let role = role.filter(|role| role.as_str() != "*");
+            (name, Some(role.ok_or("must name the role for which it is reserved, as in cpus(team):2")?))
+        }
+    };
+    let name = name.trim();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+    if name.is_empty() || !name.chars().all(is_plain) {
+        return Err("must be named with letters, digits and any of _-./");
+    }
+    if disk.is_some() && name != "disk" {
+        return Err("is no disk, and cannot be on one");
+    }
+    Ok(Name { name, role, disk })
+}
+
+fn parse_value(name: &str, disk: Option<Disk>, value: &str) -> Result<Quantities, &'static str> {
+    let mut out = Quantities::default();
+    let is_scalar = matches!(name, "cpus" | "mem" | "disk" | "gpus");
+    if name == "ports" {
+        out.ports = parse_ranges(value, u64::from(u16::MAX)).ok_or("must be ranges of ports, like [20000-29999]")?;
+    } else if !is_scalar && value.starts_with('[') {
+        let ranges = parse_ranges(value, u64::from(u32::MAX)).filter(|ranges| !ranges.is_empty());
+        out.ranges.insert(name.to_owned(), ranges.ok_or("must be ranges of numbers, like [1-9,20]")?);
+    } else if !is_scalar && value.starts_with('{') {
+        let inner = value.strip_prefix('{').and_then(|inner| inner.strip_suffix('}')).unwrap_or_default();
+        let things: Vec<&str> = inner.split(',').map(str::trim).collect();
+        let set: std::collections::BTreeSet<String> = things.iter().map(|thing| (*thing).to_owned()).collect();
+        if set.len() < things.len() || set.contains("") {
+            return Err("must be a set of names, each once, like {a,b}");
+        }
+        out.sets.insert(name.to_owned(), set);
+    } else {
+        let amount = parse_milli(value).ok_or("must be an amount with at most three decimals")?;
+        match disk {
+            Some(disk) => out = Quantities::of_disk(Some(disk), amount),
+            None => out.set_scalar(name, amount),
+        }
+    }
+    Ok(out)
+}
+
+fn parse_resources(text: &str) -> Result<(Resources, Vec<String>), ConfigError> {
+    let mut found = Resources::default();
+    let (mut named, mut seen) = (Vec::new(), std::collections::BTreeSet::new());
     for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
         let bad = |problem| ConfigError::Resource { text: part.to_owned(), problem };
-        let (name, value) = part.split_once(':').ok_or_else(|| bad("must be name:amount"))?;
-        let (name, value) = (name.trim(), value.trim());
-        if name.is_empty() || named.iter().any(|n| n == name) {
-            return Err(bad("must be named, and only once"));
+        // The name may hold a colon of its own, in brackets.
+        let after = part.find('[').filter(|at| part[..*at].find(':').is_none()).and_then(|_| part.find("]:"));
+        let at = after.map(|at| at + 1).or_else(|| part.find(':')).ok_or_else(|| bad("must be name:amount"))?;
+        let (head, value) = (part[..at].trim(), part[at + 1..].trim());
+        let Name { name, role, disk } = parse_name(head).map_err(bad)?;
+        if !seen.insert((name.to_owned(), role.clone(), disk.clone())) {
+            return Err(bad("must be given only once"));
         }
-        if name == "ports" {
-            found.ports = parse_ranges(value).ok_or_else(|| bad("must be ranges of ports, like [20000-29999]"))?;
-        } else {
-            let amount = parse_milli(value).ok_or_else(|| bad("must be an amount with at most three decimals"))?;
-            found.set_scalar(name, amount);
+        if disk.as_ref().is_some_and(Disk::is_exclusive) && found.firm().disks.contains_key(disk.as_ref().expect("is"))
+        {
+            return Err(bad("is a mount, which cannot be divided"));
         }
-        named.push(name.to_owned());
+        if disk.is_none() {
+            named.push(name.to_owned());
+        }
+        let quantities = parse_value(name, disk, value).map_err(bad)?;
+        let again = found.firm().common(&quantities);
+        if !again.ports.is_empty() || !again.ranges.is_empty() || !again.sets.is_empty() {
+            return Err(bad("must not repeat what is given for another role"));
+        }
+        let title = role.map(|role| Holding::plain(Reservation::by_configuration(role)));
+        found.add(&Resources::under(title, quantities));
     }
+    found.held.retain(|_, quantities| !quantities.is_empty());
     Ok((found, named))
 }
 
@@ -176,7 +306,7 @@ fn parse_milli(text: &str) -> Option<Milli> {
     Some(Milli(whole * 1000 + rest))
 }
 
-fn parse_ranges(text: &str) -> Option<Ranges> {
+fn parse_ranges(text: &str, largest: u64) -> Option<Ranges> {
     let inner = text.strip_prefix('[')?.strip_suffix(']')?;
     inner
         .split(',')
@@ -184,8 +314,8 @@ fn parse_ranges(text: &str) -> Option<Ranges> {
         .filter(|part| !part.is_empty())
         .map(|part| {
             let (begin, end) = part.split_once('-').unwrap_or((part, part));
-            let (begin, end): (u16, u16) = (begin.trim().parse().ok()?, end.trim().parse().ok()?);
-            (begin > 0 && begin <= end).then_some((u64::from(begin), u64::from(end)))
+            let (begin, end): (u64, u64) = (begin.trim().parse().ok()?, end.trim().parse().ok()?);
+            (begin > 0 && begin <= end && end <= largest).then_some((begin, end))
         })
         .collect()
 }
@@ -199,9 +329,57 @@ mod tests {
         let (found, named) = parse_resources("cpus:1.5; mem:6144;ports:[20000-20009, 31000];fpga:2").expect("valid");
         assert_eq!(found.to_string(), "cpus 1.5; mem 6144 MiB; fpga 2; ports 20000-20009,31000");
         assert_eq!(named, ["cpus", "mem", "ports", "fpga"]);
-        for bad in ["cpus", "cpus:-1", "cpus:1.2345", "ports:[0-5]", "ports:[9-5]", "ports:1-2", "mem:1;mem:2", "mem:x"]
-        {
+        for bad in [
+            "cpus",
+            "cpus:-1",
+            "cpus:1.2345",
+            "ports:[0-5]",
+            "ports:[9-5]",
+            "ports:[1-70000]",
+            "ports:1-2",
+            "mem:1;mem:2",
+            "mem:x",
+            "cpus(*):1",
+            "cpus(:1",
+            "cpus[path:/data]:1",
+            "disk[raw:/dev/sdb]:1",
+            "disk[mount:/m]:1;disk(a)[mount:/m]:1",
+            "keys:{a,a}",
+            "keys:{}",
+            "ports:[1-5];ports(a):[5-6]",
+        ] {
             assert!(parse_resources(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn reservations_disks_numbers_and_things_are_given_likewise() {
+        let text = "cpus:1;cpus(a/b):2;disk[path:/data]:100;disk(a/b)[mount:/mnt/x]:50;vlans:[1-9,20];keys:{x,y}";
+        let (found, _) = parse_resources(text).expect("valid");
+        let free = "cpus 1; disk 100 MiB on path:/data; vlans 1-9,20; keys {x,y}";
+        assert_eq!(found.to_string(), format!("{free} + cpus 2; disk 50 MiB on mount:/mnt/x for a/b"));
+        assert!(found.held.keys().all(Holding::is_configured));
+        assert!(revocable("cpus:2;mem:512").is_ok());
+        assert!(revocable("disk:2").is_err() && revocable("cpus(a):1").is_err());
+    }
+
+    #[test]
+    fn a_mount_is_mounted_and_a_path_is_there() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let root = dir.path().to_str().expect("text").to_owned();
+        assert!(check_disks(&[Disk::Path(root.clone()), Disk::Mount("/proc".to_owned())]).is_ok());
+        assert!(check_disks(&[Disk::Path(format!("{root}/absent"))]).is_err());
+        let inside = format!("{root}/inside");
+        std::fs::create_dir(&inside).expect("made");
+        assert!(check_disks(&[Disk::Mount(inside)]).is_err());
+    }
+
+    #[test]
+    fn what_was_detected_stays_when_the_disk_fills() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let resources_before = Quantities { disk: Milli::units(7), ..Quantities::default() }.into();
+        let before = Configured { resources: resources_before, ..Configured::default() };
+        let found = resources("cpus:1", dir.path(), Some(&before)).expect("valid");
+        assert_eq!((found.unreserved.disk, found.unreserved.cpus), (Milli::units(7), Milli::units(1)));
     }
 }

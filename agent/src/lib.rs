@@ -16,6 +16,7 @@ mod link;
 mod metrics;
 mod node;
 mod operator;
+mod oversubscription;
 mod pods;
 mod preflight;
 mod routes;
@@ -41,7 +42,7 @@ use crate::checkpoint::Store;
 use crate::images::{ImageStore, Registries};
 use crate::metrics::Metrics;
 use crate::node::Node;
-use crate::pods::{ArtifactStore, Context};
+use crate::pods::{ArtifactStore, Context, Places};
 
 /// Runs an agent until SIGTERM or SIGINT. Tasks go on: the next agent with the same state directory takes them over.
 ///
@@ -65,9 +66,12 @@ pub async fn run_until(config: AgentConfig, stop: impl Future<Output = ()>) -> R
     let identity = join::identity(&config, &config.state_dir.join("identity")).await?;
     let own = config.address_or_detected(master)?;
     let address = own.to_string();
-    let resources = config::resources(&config.resources, &config.state_dir)?;
     let store = Store::open(&config.state_dir.join("meta"))?;
     let checkpoint = store.load()?;
+    let resources = config::resources(&config.resources, &config.state_dir, checkpoint.agent.configured.as_ref())?;
+    let revocable = config::revocable(&config.revocable)?;
+    let disks: Vec<model::Disk> = resources.firm().disks.into_keys().collect();
+    config::check_disks(&disks)?;
     let pod_subnet = checkpoint.agent.pod_subnet.clone();
     info!(name = config.name, address, %resources, pods = checkpoint.pods.len(), "agent starts");
 
@@ -97,10 +101,12 @@ pub async fn run_until(config: AgentConfig, stop: impl Future<Output = ()>) -> R
     let artifacts_dir = config.state_dir.join("artifacts");
     let artifacts = ArtifactStore::open(&artifacts_dir, http()?).map_err(broken(&artifacts_dir))?;
     let (sender, events) = mpsc::channel(limits::INBOX_MAX);
+    let oversubscribing = oversubscription::start(revocable, config.pressure_percent, sender.clone());
     let context = Arc::new(Context {
         name: config.name.clone(),
         address: address.clone(),
         state_dir: config.state_dir.clone(),
+        places: Places { state_dir: config.state_dir.clone(), agent: config.name.clone(), disks },
         program: config.program.clone(),
         images,
         artifacts,
@@ -130,6 +136,7 @@ pub async fn run_until(config: AgentConfig, stop: impl Future<Output = ()>) -> R
     let result = Box::pin(node.run(events, stop)).await;
     stopping.cancel();
     following.abort();
+    oversubscribing.inspect(tokio::task::JoinHandle::abort);
     if let Ok(Err(error)) = server.await {
         warn!(%error, "server did not end well");
     }

@@ -57,3 +57,9 @@ pub(crate) const GATEWAY_RETRY_MAX: Duration = Duration::from_secs(2);
 pub(crate) const CLEAN_UP_TIME: Duration = Duration::from_secs(90);
 /// How often that is tried before the pod ends without.
 pub(crate) const CLEAN_UP_ATTEMPTS: u32 = 3;
+/// How often the agent looks how full its disk is: sandboxes of ended pods are kept accordingly.
+pub(crate) const DISK_LOOK: Duration = Duration::from_secs(60);
+/// How often it is asked how much may be given away that can be taken back, as in Mesos.
+pub(crate) const ESTIMATE_SECONDS: u64 = 15;
+/// How often it is asked whether that is needed after all: the kernel's average is over 10 s.
+pub(crate) const PRESSURE_LOOK_SECONDS: u64 = 5;

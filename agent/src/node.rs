@@ -1,5 +1,6 @@
 //! The agent's loop: one task owns the core, feeds it events and carries out its commands.
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -54,6 +55,7 @@ impl Node {
         let mut out = Vec::new();
         let mut stop = std::pin::pin!(stop);
         let mut written = std::pin::pin!(written);
+        let mut looks = tokio::time::interval(limits::DISK_LOOK);
         core.step(now(), Event::Tick, &mut out);
         loop {
             for command in out.drain(..) {
@@ -65,6 +67,7 @@ impl Node {
             let event = tokio::select! {
                 event = events.recv() => event.ok_or(AgentError::Broken("event queue"))?,
                 () = sleep(wake) => Event::Tick,
+                _ = looks.tick() => Event::Disk { used_permille: used_permille(&hands.context.state_dir) },
                 failed = &mut written => return Err(failed),
                 () = &mut stop => break,
             };
@@ -81,6 +84,13 @@ async fn sleep(wake: Option<Duration>) {
         Some(wake) => tokio::time::sleep(wake).await,
         None => std::future::pending().await,
     }
+}
+
+/// How full the file system is for this process; nothing if it does not say.
+fn used_permille(dir: &Path) -> u16 {
+    let Ok(stat) = nix::sys::statvfs::statvfs(dir) else { return 0 };
+    let (all, free) = (stat.blocks().max(1), stat.blocks_available());
+    u16::try_from(1000 - free.min(all) * 1000 / all).unwrap_or(1000)
 }
 
 /// The core's clock.
@@ -199,8 +209,8 @@ fn volume_task(
             let volumes = Arc::new(volumes);
             let mut pause = limits::RETRY_MIN;
             loop {
-                let (state_dir, set) = (context.state_dir.clone(), volumes.clone());
-                let done = tokio::task::spawn_blocking(move || pods::set_volumes(&state_dir, &set)).await;
+                let (places, set) = (context.places.clone(), volumes.clone());
+                let done = tokio::task::spawn_blocking(move || places.set(&set)).await;
                 match done {
                     Ok(Ok(())) => break,
                     Ok(Err(error)) => warn!(%error, generation, "volumes not set, trying again"),
@@ -241,6 +251,7 @@ fn note(decision: &Decision) {
         Decision::StaleHoldings { generation, seen } => warn!(generation, seen, "older holdings not obeyed"),
         Decision::HoldingsTooLarge { missing } => warn!(missing, "holdings exceed what the agent has, not obeyed"),
         Decision::ExecutorLost { pod_id, why } => warn!(%pod_id, why, "executor died under its pod"),
+        Decision::Preempted { pod_id, why } => warn!(%pod_id, why, "pod preempted"),
         Decision::PodEnded { pod_id } => info!(%pod_id, "pod ended"),
     }
 }

@@ -27,7 +27,7 @@ use tracing::{info, warn};
 use crate::images::ImageStore;
 use crate::limits;
 pub(crate) use executor::ToLink;
-pub(crate) use volumes::set_volumes;
+pub(crate) use volumes::Places;
 
 /// Of processes that the agent starts.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -37,6 +37,7 @@ pub(crate) struct Context {
     pub(crate) name: String,
     pub(crate) address: String,
     pub(crate) state_dir: PathBuf,
+    pub(crate) places: Places,
     /// With the `executor` and `container` subcommands.
     pub(crate) program: PathBuf,
     pub(crate) images: ImageStore,

@@ -5,6 +5,7 @@
 //! transaction of the kernel's, and a change of some milliseconds is rare. Connections and the route go by netlink.
 mod connections;
 mod kernel;
+mod lost;
 mod netlink;
 mod route;
 mod script;
@@ -31,6 +32,8 @@ pub(crate) struct Vips {
     serving: watch::Sender<Option<Serving>>,
     end: oneshot::Sender<bool>,
     keeper: JoinHandle<()>,
+    /// Ends what leads to hosts that are lost.
+    lost: JoinHandle<()>,
 }
 
 impl Vips {
@@ -38,8 +41,9 @@ impl Vips {
     pub(crate) fn start(name: String, own: Ipv4Addr, table: watch::Receiver<Arc<Table>>) -> Self {
         let (serving, seen) = watch::channel(None);
         let (end, ended) = oneshot::channel();
+        let lost = tokio::spawn(lost::watch(name.clone(), table.clone()));
         let keeper = Keeper { name, kernel: Some(Kernel::new(own)), table, serving: seen };
-        Self { serving, end, keeper: tokio::spawn(keeper.keep(ended)) }
+        Self { serving, end, keeper: tokio::spawn(keeper.keep(ended)), lost }
     }
     /// The agent's own tasks behind virtual addresses that are ready.
     pub(crate) fn serve(&self, tasks: Serving) {
@@ -53,6 +57,7 @@ impl Vips {
     }
     /// Ends. What is in the kernel stays for the agent's next life if tasks do.
     pub(crate) async fn end(self, leave_nothing: bool) {
+        self.lost.abort();
         // An error: the keeper has ended.
         let _ = self.end.send(leave_nothing);
         if let Err(error) = self.keeper.await {

@@ -47,6 +47,10 @@ impl Failure {
         self.next = next.into();
         self
     }
+    /// Whether it is a refusal of that code.
+    pub(crate) fn is_of(&self, code: &str) -> bool {
+        self.next.ends_with(&format!("[{code}]"))
+    }
     /// A refusal as it is.
     pub(crate) fn refusal(refusal: &Refusal) -> Self {
         let next = if refusal.code.is_empty() {

@@ -20,6 +20,8 @@ pub(crate) struct PlanView {
     pub(crate) status: String,
     pub(crate) is_paused: bool,
     pub(crate) strategy: String,
+    /// About the whole, in words.
+    pub(crate) note: String,
     pub(crate) phases: Vec<PhaseView>,
 }
 
@@ -80,6 +82,9 @@ pub(crate) async fn follow(pool: &Pool, framework: &str, plan: &str) -> Result<(
         if view.is_complete() {
             screen.end();
             output::note(&format!("plan '{plan}' of '{framework}' is complete"));
+            if !view.note.is_empty() {
+                output::note(&view.note);
+            }
             return Ok(());
         }
         pause(&format!("follow it again with: mezzo plan show {framework} {plan} --follow")).await?;
@@ -128,6 +133,50 @@ pub(crate) async fn follow_installation(pool: &Pool, name: &str) -> Result<()> {
             }
         }
         pause(&format!("it goes on; follow it with: mezzo plan show {name} deploy --follow")).await?;
+    }
+}
+
+/// What a scheduler says about the options it was given.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct UpdateView {
+    is_applied: bool,
+}
+
+/// Follows an update until the new scheduler has brought it about, or it was undone.
+pub(crate) async fn follow_update(pool: &Pool, name: &str) -> Result<()> {
+    let mut screen = Screen::new();
+    let started = Instant::now();
+    loop {
+        let found = installations(pool).await?.into_iter().find(|one| one.name == name);
+        let Some(installation) = found else {
+            return Err(Failure::new(format!("'{name}' was uninstalled meanwhile"), "", ""));
+        };
+        let is_going_back = installation.state == "going back";
+        if installation.state == "installed" {
+            screen.end();
+            if installation.undone.is_empty() {
+                output::note(&format!("'{name}' is updated, after {}", output::span(elapsed_ms(started))));
+                return Ok(());
+            }
+            let next = format!("correct the option and try again: mezzo catalog update {name} --set OPTION=VALUE");
+            return Err(Failure::new(format!("the update of '{name}' was undone"), installation.undone, next));
+        }
+        if is_going_back {
+            screen.say(&format!("the update is undone: {}", installation.undone));
+        }
+        // The plan of the scheduler before would say that all is done.
+        let update = pool.framework_get::<UpdateView>(name, "/v1/update").await.unwrap_or_default();
+        let plan = pool.framework_get::<PlanView>(name, "/v1/plans/deploy").await;
+        match plan {
+            Ok(plan) if update.is_applied || !plan.is_complete() => {
+                screen.show(&plan);
+                screen.say(&plan.note);
+            }
+            Ok(_) | Err(_) => screen.say(&installation.waiting_for),
+        }
+        pause(&format!("it goes on; see how far it is with: mezzo catalog list, and mezzo plan show {name} deploy"))
+            .await?;
     }
 }
 

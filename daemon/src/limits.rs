@@ -21,7 +21,7 @@ pub const BACKEND_CONNECT_TIME: Duration = Duration::from_secs(2);
 pub const PEER_SILENCE: Duration = Duration::from_secs(90);
 /// A backend that is silent for longer, even to the kernel's probes, is gone: users of a highly available service must be led
 /// to another within 10 s.
-pub const BACKEND_SILENCE: Duration = Duration::from_secs(5);
+pub const BACKEND_SILENCE: Duration = Duration::from_secs(3);
 /// HTTP/2 pings: a peer that vanished is noticed within the sum of both.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a ping may stay unanswered.

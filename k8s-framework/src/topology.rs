@@ -75,6 +75,9 @@ pub const VIP_PORT: u16 = 6443;
 const CHECK_INTERVAL: Span = Span::millis(500);
 /// For one look.
 const CHECK_TIMEOUT: Span = Span::seconds(2);
+/// For a kube-apiserver to stop: two seconds until nobody is sent to it any more (`shutdown-delay-duration`), and as long
+/// again for what was asked. It would wait a minute for open watches, which never end by themselves.
+const APISERVER_GRACE: Span = Span::seconds(5);
 
 /// The service of a cluster.
 pub fn service(name: &str, role: &RoleName, options: &Options, nodes: &NodeSet) -> ServiceSpec {
@@ -202,6 +205,7 @@ fn control_plane(name: &str, options: &Options, count: u32, program: &ProgramOpt
 fn apiserver(options: &Options, count: u32) -> PodSpec {
     let mut pod = control_plane(APISERVER, options, count, &options.kube_apiserver);
     for task in &mut pod.tasks {
+        task.kill_grace = Some(APISERVER_GRACE);
         // The `kubernetes` service has one port for all of them.
         task.ports = vec![PortSpec { name: HTTPS.to_owned(), kind: PortKind::Shared }];
         task.discovery = Some(DiscoverySpec {

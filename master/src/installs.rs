@@ -1,7 +1,9 @@
 //! Installations of packages: what is wanted is a record, and one reconciler makes it so, again after every restart.
 //!
 //! Installing: the rendered service goes to the services framework until that has taken it. Uninstalling: the package's
-//! framework frees what it has, then its service, the framework and the record go, in this order.
+//! framework frees what it has, then its service, the framework and the record go, in this order. Updates: `update.rs`.
+mod update;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -32,6 +34,8 @@ use crate::view::SharedView;
 const INSTALLING: &str = "installing";
 const INSTALLED: &str = "installed";
 const UPDATING: &str = "updating";
+/// An update is being taken back.
+const GOING_BACK: &str = "going back";
 const UNINSTALLING: &str = "uninstalling";
 
 /// A package to be installed, as asked.
@@ -128,39 +132,6 @@ impl Installs {
             options_json: rendered.options_with_defaults.to_string(),
             service_json: rendered.service_json,
             state: INSTALLING.to_owned(),
-            changed_unix_ms: millis(now()),
-            privileged: rendered.privileged,
-            next_steps: rendered.next_steps,
-            previous: None,
-            undone: String::new(),
-        };
-        self.keep(record, ask.dry_run).await
-    }
-
-    /// Renders anew with options merged over the present ones.
-    pub(crate) async fn update(&self, ask: Install<'_>) -> Result<wire::Installation, Refusal> {
-        let _turn = self.turn.lock().await;
-        let present = self.find(ask.name)?.ok_or_else(|| none(ask.name))?;
-        if present.state == UNINSTALLING {
-            return Err(refusal::in_use(format!("'{}' is being uninstalled", ask.name), "wait until it is gone"));
-        }
-        let catalog = self.catalog().await?;
-        let version = if ask.version.is_empty() { &present.package_version } else { ask.version };
-        let package = catalog.show(&present.package, version)?;
-        let old: Value = serde_json::from_str(&present.options_json)
-            .map_err(|error| refusal::failed("read the present options", &error))?;
-        let options = catalog::options::merge(&old, &parse_options(ask.options_json)?);
-        let rendered = self.render(&catalog, &present.package, version, ask.name, &options)?;
-        Catalog::check_update(package, &old, &rendered.options_with_defaults)
-            .map_err(|errors| catalog::render::options_refusal(&errors))?;
-        let record = wire::InstallationRecord {
-            version: FORMAT,
-            name: present.name,
-            package: present.package,
-            package_version: version.to_owned(),
-            options_json: rendered.options_with_defaults.to_string(),
-            service_json: rendered.service_json,
-            state: UPDATING.to_owned(),
             changed_unix_ms: millis(now()),
             privileged: rendered.privileged,
             next_steps: rendered.next_steps,
@@ -293,6 +264,7 @@ impl Installs {
                 done
             }
             INSTALLED if told.contains(&name) => return,
+            UPDATING | GOING_BACK if told.contains(&name) => self.follow(record, told).await,
             _ => self.tell_services(record, told).await,
         };
         match done {
@@ -319,7 +291,10 @@ impl Installs {
         let _turn = self.turn.lock().await;
         // Somebody may have changed their mind meanwhile: then the next round has newer work.
         let current = self.find(&record.name)?;
-        if current.as_ref() == Some(&record) && record.state != INSTALLED {
+        if current.as_ref() == Some(&record) && [UPDATING, GOING_BACK].contains(&record.state.as_str()) {
+            // Taken is not done: the scheduler that has it says when it is.
+            self.wake.notify_one();
+        } else if current.as_ref() == Some(&record) && record.state != INSTALLED {
             let installed =
                 wire::InstallationRecord { state: INSTALLED.to_owned(), changed_unix_ms: millis(now()), ..record };
             self.write(&installed).await?;

@@ -26,6 +26,7 @@ mod vips;
 
 pub use config::{MasterConfig, MasterInit};
 pub use master_core::Config as CoreConfig;
+pub use master_core::config::RemovalLimit;
 pub use pki::{Initialized, init};
 pub use registry::RegistryError;
 pub use server::{MasterError, Running, run, start};

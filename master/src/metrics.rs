@@ -88,6 +88,9 @@ impl Metrics {
             | Decision::AgentReturned { .. }
             | Decision::AgentDisconnected { .. }
             | Decision::AgentUnreachable { .. }
+            | Decision::RemovalHeld { .. }
+            | Decision::MaintenanceSet { .. }
+            | Decision::InverseOfferAnswered { .. }
             | Decision::AgentGone { .. }
             | Decision::AgentModeSet { .. }
             | Decision::AgentDrained { .. }

@@ -382,6 +382,9 @@ fn log(decision: &Decision) {
         | Decision::AgentReturned { .. }
         | Decision::AgentDisconnected { .. }
         | Decision::AgentUnreachable { .. }
+        | Decision::RemovalHeld { .. }
+        | Decision::MaintenanceSet { .. }
+        | Decision::InverseOfferAnswered { .. }
         | Decision::AgentGone { .. }
         | Decision::AgentModeSet { .. }
         | Decision::AgentDrained { .. }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use master_core::Pool;
-use master_core::view::AgentStateView;
+use master_core::view::{AgentStateView, AgentView};
 use model::Timestamp;
-use model::gateway::{Backend, Table, Unheard, VipEntry};
+use model::gateway::{Backend, Silent, Table, Unheard, VipEntry};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +72,7 @@ pub(crate) fn table(view: &View, pool: &Pool, started: Timestamp, now: Timestamp
         unheard: unheard
             .filter_map(|agent| Some(Unheard { agent: agent.name.clone(), address: agent.address.parse().ok()? }))
             .collect(),
+        silent: view.agents.values().filter(|agent| is_silent(agent)).filter_map(silent).collect(),
         vip_range: pool.vip_range.clone(),
         routable,
         vips: vips::all(view).into_iter().map(|vip| entry(vip, now)).collect(),
@@ -79,6 +80,19 @@ pub(crate) fn table(view: &View, pool: &Pool, started: Timestamp, now: Timestamp
     let json = serde_json::to_vec(&table).expect("names and addresses are JSON");
     table.tag = hex::encode(Sha256::digest(json));
     table
+}
+
+/// Whether an agent that was heard of since the master's start is not any more.
+fn is_silent(agent: &AgentView) -> bool {
+    match agent.state {
+        AgentStateView::Connected | AgentStateView::Disconnected { .. } => agent.silent.is_some(),
+        AgentStateView::Unreachable { .. } => true,
+        AgentStateView::Recovered | AgentStateView::Gone => false,
+    }
+}
+
+fn silent(agent: &AgentView) -> Option<Silent> {
+    Some(Silent { agent: agent.name.clone(), address: agent.address.parse().ok()?, port: agent.port })
 }
 
 fn entry(vip: vips::Vip<'_>, now: Timestamp) -> VipEntry {

@@ -106,6 +106,8 @@ mod tests {
             state,
             silent,
             mode: AgentMode::Active,
+            maintenance: None,
+            answers: BTreeMap::new(),
             total: Resources::default(),
             allocated: Resources::default(),
             offered: Resources::default(),
@@ -159,6 +161,7 @@ mod tests {
                 secrets: Vec::new(),
                 privileged: false,
                 cleans_up: false,
+                limits: Default::default(),
             }),
             status: TaskStatus {
                 task_id,

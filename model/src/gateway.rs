@@ -18,6 +18,8 @@ pub struct Table {
     /// Agents that the master, just started, has not heard of yet. What they run it does not know: what was known of it
     /// before stands.
     pub unheard: Vec<Unheard>,
+    /// Agents that do not answer the master. Whether their hosts answer others is for these to find out.
+    pub silent: Vec<Silent>,
     /// All virtual addresses are of this network.
     pub vip_range: String,
     /// Networks whose hosts are answered directly from anywhere in the pool: agents and pods.
@@ -33,6 +35,17 @@ pub struct Unheard {
     pub agent: String,
     /// Where its tasks are reached.
     pub address: IpAddr,
+}
+
+/// An agent that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Silent {
+    /// Its name.
+    pub agent: String,
+    /// Where its tasks are reached.
+    pub address: Ipv4Addr,
+    /// Where it is reached itself, when it answers.
+    pub port: u16,
 }
 
 /// A virtual address.

@@ -101,6 +101,8 @@ ids! {
     ExecutorId;
     /// A persistent volume, unique per role and agent. Chosen by its framework.
     VolumeId;
+    /// An operation whose framework wants to know what becomes of it. Chosen by its framework.
+    OperationId;
 }
 
 /// Who somebody is according to the certificate: `operator/<name>`, `framework/<name>` or `agent/<name>`.

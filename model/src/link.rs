@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AgentId, ExecutorId, FrameworkId, Principal, TaskId, UpdateId};
 use crate::refusal::Refusal;
-use crate::resources::Resources;
+use crate::resources::{Quantities, Resources};
 use crate::role::RoleName;
 use crate::task::{Payload, Pod, TaskHead, TaskState, TaskStatus};
 use crate::time::{Span, Timestamp};
@@ -109,6 +109,8 @@ pub enum FromAgent {
         /// Which generation.
         generation: u64,
     },
+    /// From now on so much is given away that can be taken back; replaces what was said before.
+    Revocable(Quantities),
 }
 
 /// From the master to an agent. The shell adds the epoch to every message.

@@ -1,304 +1,24 @@
 //! The resource algebra. Fixed point, never floats; what is reserved or a volume never mixes with what is not.
 //!
 //! [`Quantities`] are amounts of one kind of claim; [`Resources`] are what one agent has, lends or gives to a task: the
-//! unreserved quantities, and the reserved ones under their [`Holding`]. Quantities of different agents are never
-//! added: that is what totals in the allocator are for.
+//! unreserved quantities, the reserved ones under their [`Holding`], and those that may be taken back. Quantities of
+//! different agents are never added: that is what totals in the allocator are for.
+mod disk;
+mod quantities;
+mod ranges;
+mod title;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Principal, VolumeId};
+pub use disk::{Disk, InvalidDisk};
+pub use quantities::{Milli, Quantities};
+pub use ranges::Ranges;
+pub use title::{Holding, InvalidStack, Reservation, STACK_MAX, Volume};
+
 use crate::role::RoleName;
-
-/// A thousandth of a unit. The units: a cpu, a MiB of memory, a MiB of disk, a gpu.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Milli(pub i64);
-
-impl Milli {
-    /// So many whole units.
-    pub const fn units(units: i64) -> Self {
-        Self(units * 1000)
-    }
-}
-impl fmt::Display for Milli {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, rest) = (self.0 / 1000, (self.0 % 1000).abs());
-        if rest == 0 {
-            return write!(f, "{whole}");
-        }
-        let sign = if self.0 < 0 && whole == 0 { "-" } else { "" };
-        let digits = format!("{rest:03}");
-        write!(f, "{sign}{whole}.{}", digits.trim_end_matches('0'))
-    }
-}
-
-/// Inclusive ranges of numbers (ports), sorted, disjoint, adjacent ones merged.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>")]
-pub struct Ranges(Vec<(u64, u64)>);
-
-impl From<Vec<(u64, u64)>> for Ranges {
-    fn from(ranges: Vec<(u64, u64)>) -> Self {
-        ranges.into_iter().collect()
-    }
-}
-impl From<Ranges> for Vec<(u64, u64)> {
-    fn from(ranges: Ranges) -> Self {
-        ranges.0
-    }
-}
-impl FromIterator<(u64, u64)> for Ranges {
-    fn from_iter<I: IntoIterator<Item = (u64, u64)>>(ranges: I) -> Self {
-        let mut sorted: Vec<_> = ranges.into_iter().filter(|(begin, end)| begin <= end).collect();
-        sorted.sort_unstable();
-        let mut merged: Vec<(u64, u64)> = Vec::with_capacity(sorted.len());
-        for (begin, end) in sorted {
-            match merged.last_mut() {
-                Some(last) if begin <= last.1.saturating_add(1) => last.1 = last.1.max(end),
-                _ => merged.push((begin, end)),
-            }
-        }
-        Self(merged)
-    }
-}
-impl Ranges {
-    /// No number at all.
-    pub const fn empty() -> Self {
-        Self(Vec::new())
-    }
-    /// One number.
-    pub fn one(number: u64) -> Self {
-        Self(vec![(number, number)])
-    }
-    /// The ranges in order.
-    pub fn as_slice(&self) -> &[(u64, u64)] {
-        &self.0
-    }
-    /// Whether there is no number.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-    /// How many numbers.
-    pub fn count(&self) -> u64 {
-        self.0.iter().map(|(begin, end)| end - begin + 1).sum()
-    }
-    /// Every number, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
-        self.0.iter().flat_map(|(begin, end)| *begin..=*end)
-    }
-    /// Whether every number of `other` is here.
-    pub fn contains(&self, other: &Ranges) -> bool {
-        other.0.iter().all(|(begin, end)| self.0.iter().any(|(b, e)| b <= begin && end <= e))
-    }
-    /// Both.
-    #[must_use]
-    pub fn union(&self, other: &Ranges) -> Ranges {
-        self.0.iter().chain(&other.0).copied().collect()
-    }
-    /// The numbers here that `other` has too.
-    #[must_use]
-    pub fn intersection(&self, other: &Ranges) -> Ranges {
-        let mut out = Vec::new();
-        for (a, b) in &self.0 {
-            for (c, d) in &other.0 {
-                let (begin, end) = (*a.max(c), *b.min(d));
-                if begin <= end {
-                    out.push((begin, end));
-                }
-            }
-        }
-        out.into_iter().collect()
-    }
-    /// The numbers here that `other` has not.
-    #[must_use]
-    pub fn difference(&self, other: &Ranges) -> Ranges {
-        let mut out = Vec::new();
-        for &(begin, end) in &self.0 {
-            let mut from = begin;
-            let mut open = true;
-            for &(b, e) in other.0.iter().filter(|(b, e)| *e >= begin && *b <= end) {
-                if b > from {
-                    out.push((from, b - 1));
-                }
-                if e >= end {
-                    open = false;
-                    break;
-                }
-                from = from.max(e + 1);
-            }
-            if open && from <= end {
-                out.push((from, end));
-            }
-        }
-        Self(out)
-    }
-}
-impl fmt::Display for Ranges {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, (begin, end)) in self.0.iter().enumerate() {
-            let comma = if i == 0 { "" } else { "," };
-            if begin == end { write!(f, "{comma}{begin}")? } else { write!(f, "{comma}{begin}-{end}")? }
-        }
-        Ok(())
-    }
-}
-
-/// Amounts, without saying whose they are.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Quantities {
-    /// Processors.
-    pub cpus: Milli,
-    /// Memory in MiB.
-    pub mem: Milli,
-    /// Disk in MiB.
-    pub disk: Milli,
-    /// Gpus.
-    pub gpus: Milli,
-    /// Port numbers.
-    #[serde(skip_serializing_if = "Ranges::is_empty")]
-    pub ports: Ranges,
-    /// Scalars with names of the operator's own. None is zero.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub custom: BTreeMap<String, Milli>,
-}
-
-impl Quantities {
-    /// Whether there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.scalars().all(|(_, amount)| amount.0 == 0) && self.ports.is_empty()
-    }
-    /// The scalars by name, the fixed four first.
-    pub fn scalars(&self) -> impl Iterator<Item = (&str, Milli)> {
-        [("cpus", self.cpus), ("mem", self.mem), ("disk", self.disk), ("gpus", self.gpus)]
-            .into_iter()
-            .chain(self.custom.iter().map(|(name, amount)| (name.as_str(), *amount)))
-    }
-    /// One scalar by name; zero if unknown.
-    pub fn scalar(&self, name: &str) -> Milli {
-        match name {
-            "cpus" => self.cpus,
-            "mem" => self.mem,
-            "disk" => self.disk,
-            "gpus" => self.gpus,
-            other => self.custom.get(other).copied().unwrap_or_default(),
-        }
-    }
-    /// Sets one scalar by name.
-    pub fn set_scalar(&mut self, name: &str, amount: Milli) {
-        match name {
-            "cpus" => self.cpus = amount,
-            "mem" => self.mem = amount,
-            "disk" => self.disk = amount,
-            "gpus" => self.gpus = amount,
-            other if amount.0 == 0 => {
-                self.custom.remove(other);
-            }
-            other => {
-                self.custom.insert(other.to_owned(), amount);
-            }
-        }
-    }
-    /// Whether all of `other` is here.
-    pub fn contains(&self, other: &Quantities) -> bool {
-        other.scalars().all(|(name, amount)| amount <= self.scalar(name)) && self.ports.contains(&other.ports)
-    }
-    /// Adds. Ports that are in both are kept once: the caller owns both sides, and its own conservation check finds it.
-    pub fn add(&mut self, other: &Quantities) {
-        self.cpus.0 += other.cpus.0;
-        self.mem.0 += other.mem.0;
-        self.disk.0 += other.disk.0;
-        self.gpus.0 += other.gpus.0;
-        if !other.ports.is_empty() {
-            self.ports = self.ports.union(&other.ports);
-        }
-        for (name, amount) in &other.custom {
-            self.set_scalar(name, Milli(self.scalar(name).0 + amount.0));
-        }
-    }
-    /// Takes `other` out.
-    ///
-    /// # Errors
-    /// `Err` holds what is missing, and nothing was taken.
-    pub fn take(&mut self, other: &Quantities) -> Result<(), Quantities> {
-        let missing = self.missing(other);
-        if !missing.is_empty() {
-            return Err(missing);
-        }
-        self.cpus.0 -= other.cpus.0;
-        self.mem.0 -= other.mem.0;
-        self.disk.0 -= other.disk.0;
-        self.gpus.0 -= other.gpus.0;
-        if !other.ports.is_empty() {
-            self.ports = self.ports.difference(&other.ports);
-        }
-        for (name, amount) in &other.custom {
-            self.set_scalar(name, Milli(self.scalar(name).0 - amount.0));
-        }
-        Ok(())
-    }
-    /// What of `other` is not here.
-    #[must_use]
-    pub fn missing(&self, other: &Quantities) -> Quantities {
-        let mut missing = Quantities { ports: other.ports.difference(&self.ports), ..Quantities::default() };
-        for (name, amount) in other.scalars() {
-            missing.set_scalar(name, Milli((amount.0 - self.scalar(name).0).max(0)));
-        }
-        missing
-    }
-}
-impl fmt::Display for Quantities {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut first = true;
-        for (name, amount) in self.scalars().filter(|(_, amount)| amount.0 != 0) {
-            if !first {
-                f.write_str("; ")?;
-            }
-            first = false;
-            match name {
-                "mem" | "disk" => write!(f, "{name} {amount} MiB")?,
-                _ => write!(f, "{name} {amount}")?,
-            }
-        }
-        if !self.ports.is_empty() {
-            let separator = if first { "" } else { "; " };
-            write!(f, "{separator}ports {}", self.ports)?;
-            first = false;
-        }
-        if first { f.write_str("nothing") } else { Ok(()) }
-    }
-}
-
-/// Resources kept for a role between offers.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Reservation {
-    /// For whom.
-    pub role: RoleName,
-    /// Who reserved.
-    pub principal: Principal,
-    /// The framework's own marks (`resource_id`, ...). Different labels never merge.
-    pub labels: BTreeMap<String, String>,
-}
-
-/// A disk that outlives its task.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Volume {
-    /// Unique per role and agent.
-    pub id: VolumeId,
-    /// Where the container sees it (relative to its sandbox, or absolute).
-    pub container_path: String,
-}
-
-/// Under what title resources are held: a reservation, perhaps made into a volume.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Holding {
-    /// The reservation.
-    pub reservation: Reservation,
-    /// The volume made of it, if any. A volume is taken whole or not at all.
-    pub volume: Option<Volume>,
-}
 
 /// What one agent has, lends, or gives to a task.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -309,6 +29,9 @@ pub struct Resources {
     /// Under a title. No entry is empty.
     #[serde(with = "held_as_list", skip_serializing_if = "BTreeMap::is_empty")]
     pub held: BTreeMap<Holding, Quantities>,
+    /// Promised to others who do not use it: whoever has it loses it without being asked.
+    #[serde(skip_serializing_if = "Quantities::is_empty")]
+    pub revocable: Quantities,
 }
 
 mod held_as_list {
@@ -326,22 +49,35 @@ mod held_as_list {
 
 impl From<Quantities> for Resources {
     fn from(unreserved: Quantities) -> Self {
-        Self { unreserved, held: BTreeMap::new() }
+        Self { unreserved, ..Self::default() }
     }
 }
 
 impl Resources {
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
-        self.unreserved.is_empty() && self.held.is_empty()
+        self.unreserved.is_empty() && self.held.is_empty() && self.revocable.is_empty()
     }
     /// Resources of one title.
     pub fn held_as(holding: Holding, quantities: Quantities) -> Self {
         let held = if quantities.is_empty() { BTreeMap::new() } else { BTreeMap::from([(holding, quantities)]) };
-        Self { unreserved: Quantities::default(), held }
+        Self { held, ..Self::default() }
+    }
+    /// Resources of one title or of none.
+    pub fn under(title: Option<Holding>, quantities: Quantities) -> Self {
+        match title {
+            Some(holding) => Self::held_as(holding, quantities),
+            None => quantities.into(),
+        }
     }
     /// Everything regardless of title: what it amounts to.
     pub fn sum(&self) -> Quantities {
+        let mut sum = self.firm();
+        sum.add(&self.revocable);
+        sum
+    }
+    /// Everything that is not revocable, regardless of title.
+    pub fn firm(&self) -> Quantities {
         let mut sum = self.unreserved.clone();
         for quantities in self.held.values() {
             sum.add(quantities);
@@ -371,7 +107,8 @@ impl Resources {
                 return Some(format!("{missing} reserved for role {}", holding.reservation.role));
             }
         }
-        None
+        let missing = self.revocable.missing(&other.revocable);
+        (!missing.is_empty()).then(|| format!("{missing} revocable"))
     }
     /// Adds.
     pub fn add(&mut self, other: &Resources) {
@@ -379,6 +116,7 @@ impl Resources {
         for (holding, quantities) in &other.held {
             self.held.entry(holding.clone()).or_default().add(quantities);
         }
+        self.revocable.add(&other.revocable);
     }
     /// Takes `other` out.
     ///
@@ -396,96 +134,140 @@ impl Resources {
                 self.held.remove(holding);
             }
         }
+        self.revocable.take(&other.revocable).expect("checked by missing()");
         Ok(())
     }
-    /// The part that a role may use: unreserved, and reserved to the role itself.
+    /// Gives `other` to one who runs: takes it out, but for shared volumes, which the next one may have too.
+    ///
+    /// # Errors
+    /// `Err` names the first thing missing, and nothing was taken.
+    pub fn give(&mut self, other: &Resources) -> Result<(), String> {
+        match self.missing(other) {
+            Some(missing) => Err(missing),
+            None => self.take(&other.without_shared()),
+        }
+    }
+    /// Takes out what of `other` is here.
+    pub fn take_what_is_there(&mut self, other: &Resources) {
+        let part = self.common(other);
+        self.unreserved.take(&part.unreserved).expect("a common part is there");
+        for (holding, quantities) in &part.held {
+            let left = self.held.get_mut(holding).expect("a common part is there");
+            left.take(quantities).expect("a common part is there");
+            if left.is_empty() {
+                self.held.remove(holding);
+            }
+        }
+        self.revocable.take(&part.revocable).expect("a common part is there");
+    }
+    /// What both have, title by title.
+    #[must_use]
+    pub fn common(&self, other: &Resources) -> Resources {
+        let mut part = Resources {
+            unreserved: self.unreserved.common(&other.unreserved),
+            revocable: self.revocable.common(&other.revocable),
+            held: BTreeMap::new(),
+        };
+        for (holding, quantities) in &self.held {
+            if let Some(there) = other.held.get(holding) {
+                let both = quantities.common(there);
+                if !both.is_empty() {
+                    part.held.insert(holding.clone(), both);
+                }
+            }
+        }
+        part
+    }
+    /// The part that a role may use: unreserved, and reserved to the role itself or to one above it.
     #[must_use]
     pub fn usable_by(&self, role: &RoleName) -> Resources {
+        self.only(|holding| role.is_within(&holding.reservation.role))
+    }
+    /// All but the titles that do not fit.
+    fn only(&self, fits: impl Fn(&Holding) -> bool) -> Resources {
         Resources {
             unreserved: self.unreserved.clone(),
             held: self
                 .held
                 .iter()
-                .filter(|(holding, _)| role.is_within(&holding.reservation.role))
+                .filter(|(holding, _)| fits(holding))
                 .map(|(holding, quantities)| (holding.clone(), quantities.clone()))
                 .collect(),
+            revocable: self.revocable.clone(),
         }
+    }
+    /// All but shared volumes.
+    #[must_use]
+    pub fn without_shared(&self) -> Resources {
+        self.only(|holding| !holding.is_shared())
+    }
+    /// All but what may be taken back.
+    #[must_use]
+    pub fn without_revocable(&self) -> Resources {
+        Resources { revocable: Quantities::default(), ..self.clone() }
+    }
+    /// Only what may be taken back.
+    #[must_use]
+    pub fn only_revocable(&self) -> Resources {
+        Resources { revocable: self.revocable.clone(), ..Resources::default() }
     }
     /// Only what is held under a title.
     #[must_use]
     pub fn holdings(&self) -> Resources {
-        Resources { unreserved: Quantities::default(), held: self.held.clone() }
+        Resources { held: self.held.clone(), ..Resources::default() }
+    }
+    /// Everything under the titles of the agent's configuration, as if nobody had reserved anything since.
+    #[must_use]
+    pub fn as_configured(&self) -> Resources {
+        let mut out = Resources { held: BTreeMap::new(), ..self.clone() };
+        for (holding, quantities) in &self.held {
+            out.add(&Resources::under(holding.origin(), quantities.clone()));
+        }
+        out
+    }
+    /// Everything one step back: volumes as what is reserved, reservations as what they refine or as unreserved.
+    #[must_use]
+    pub fn undone(&self) -> Resources {
+        let mut out = Resources { held: BTreeMap::new(), ..self.clone() };
+        for (holding, quantities) in &self.held {
+            out.add(&Resources::under(holding.undone(), quantities.clone()));
+        }
+        out
+    }
+    /// With titles carved out of what the agent's configuration gives. Titles that are the configuration's own are in it
+    /// or are no more.
+    ///
+    /// # Errors
+    /// `Err` names the first thing for which there is not enough.
+    pub fn titled(&self, holdings: &Resources) -> Result<Resources, String> {
+        let mut total = self.clone();
+        for (holding, quantities) in holdings.held.iter().filter(|(holding, _)| !holding.is_configured()) {
+            total.take(&Resources::under(holding.origin(), quantities.clone()))?;
+            total.add(&Resources::held_as(holding.clone(), quantities.clone()));
+        }
+        Ok(total)
     }
 }
 impl fmt::Display for Resources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.held.is_empty() || !self.unreserved.is_empty() {
+        if (self.held.is_empty() && self.revocable.is_empty()) || !self.unreserved.is_empty() {
             write!(f, "{}", self.unreserved)?;
         }
-        for (i, (holding, quantities)) in self.held.iter().enumerate() {
-            let separator = if i == 0 && self.unreserved.is_empty() { "" } else { " + " };
+        let mut is_first = self.unreserved.is_empty();
+        for (holding, quantities) in &self.held {
+            let separator = if std::mem::take(&mut is_first) { "" } else { " + " };
             write!(f, "{separator}{quantities} for {}", holding.reservation.role)?;
             if let Some(volume) = &holding.volume {
-                write!(f, " as volume {}", volume.id)?;
+                write!(f, " as {}volume {}", if volume.shared { "shared " } else { "" }, volume.id)?;
             }
+        }
+        if !self.revocable.is_empty() {
+            let separator = if is_first { "" } else { " + " };
+            write!(f, "{separator}{} revocable", self.revocable)?;
         }
         Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ports(ranges: &[(u64, u64)]) -> Ranges {
-        ranges.iter().copied().collect()
-    }
-    fn some(cpus: i64, mem: i64, p: &[(u64, u64)]) -> Quantities {
-        Quantities { cpus: Milli(cpus), mem: Milli::units(mem), ports: ports(p), ..Quantities::default() }
-    }
-
-    #[test]
-    fn ranges_merge_and_split() {
-        assert_eq!(ports(&[(5, 7), (1, 2), (3, 4)]).as_slice(), &[(1, 7)]);
-        assert_eq!(ports(&[(1, 10)]).difference(&ports(&[(1, 1), (4, 5), (10, 12)])).as_slice(), &[(2, 3), (6, 9)]);
-        assert_eq!(ports(&[(1, 3), (7, 9)]).intersection(&ports(&[(3, 7)])).as_slice(), &[(3, 3), (7, 7)]);
-        assert!(ports(&[(1, 10)]).contains(&ports(&[(2, 3), (9, 10)])));
-        assert!(!ports(&[(1, 2), (4, 5)]).contains(&ports(&[(2, 4)])));
-    }
-
-    #[test]
-    fn what_is_added_can_be_taken_and_nothing_else() {
-        let mut have = some(1500, 512, &[(20000, 20009)]);
-        let want = some(500, 256, &[(20003, 20003)]);
-        have.take(&want).expect("enough");
-        assert_eq!(have, some(1000, 256, &[(20000, 20002), (20004, 20009)]));
-        let missing = have.take(&some(2000, 0, &[(20003, 20003)])).expect_err("too much");
-        assert_eq!(missing.to_string(), "cpus 1; ports 20003");
-        have.add(&want);
-        assert_eq!(have, some(1500, 512, &[(20000, 20009)]));
-    }
-
-    #[test]
-    fn reserved_resources_are_no_substitute_for_unreserved_ones() {
-        let holding = Holding {
-            reservation: Reservation {
-                role: RoleName::new("web").expect("valid"),
-                principal: Principal::new("framework/web"),
-                labels: BTreeMap::new(),
-            },
-            volume: None,
-        };
-        let mut have = Resources::held_as(holding.clone(), some(1000, 0, &[]));
-        assert_eq!(have.take(&some(1, 0, &[]).into()), Err("cpus 0.001 unreserved".to_owned()));
-        have.take(&Resources::held_as(holding, some(1000, 0, &[]))).expect("held under the same title");
-        assert!(have.is_empty() && have.held.is_empty());
-    }
-
-    #[test]
-    fn amounts_print_without_needless_zeros() {
-        assert_eq!(
-            [Milli(1500), Milli(1), Milli(-250), Milli(2000)].map(|m| m.to_string()),
-            ["1.5", "0.001", "-0.25", "2"]
-        );
-    }
-}
+mod tests;

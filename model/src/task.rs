@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AgentId, ExecutorId, TaskId, UpdateId};
-use crate::resources::Resources;
+use crate::resources::{Milli, Quantities, Resources};
 use crate::time::{Span, Timestamp};
 
 /// The states of Mesos v1, partition-aware always. The table is [`TaskState::may_become`].
@@ -86,7 +86,8 @@ impl TaskState {
         match (self, next) {
             (from, _) if from.is_terminal() => false,
             (_, Unknown | Staging) => false,
-            (Staging, Error) => true,
+            // The agent refuses what it is sent, and the master may hear of that when it took the agent for lost.
+            (Staging | Unreachable, Error) => true,
             (_, Error) => false,
             (Staging | Unknown, _) => true,
             (Starting, Starting) | (Running, Running) | (Killing, Killing) => true,
@@ -119,6 +120,7 @@ pub enum Reason {
     TaskInvalid = 14,
     TaskUnauthorized = 15,
     TaskUnknown = 16,
+    ContainerPreempted = 17,
     ContainerLimitation = 19,
     ContainerLimitationDisk = 20,
     ContainerLaunchFailed = 21,
@@ -154,6 +156,7 @@ impl Reason {
             Reason::TaskInvalid => "its description is not valid",
             Reason::TaskUnauthorized => "its framework may not do what it asks for",
             Reason::TaskUnknown => "nobody knows this task",
+            Reason::ContainerPreempted => "what it ran on was needed by those to whom it was promised",
             Reason::ContainerLimitation => "a limit of its container was reached",
             Reason::ContainerLimitationDisk => "it needed more disk than its limit",
             Reason::ContainerLaunchFailed => "its container could not be started",
@@ -194,6 +197,7 @@ impl Reason {
             | Reason::Reconciliation
             | Reason::AgentUnknown
             | Reason::TaskUnknown
+            | Reason::ContainerPreempted
             | Reason::ContainerLimitation
             | Reason::TaskCheckStatusUpdated
             | Reason::TaskHealthCheckStatusUpdated
@@ -268,6 +272,40 @@ pub struct TaskHead {
     /// Whether it undoes something after its pod: only then has the pod ended.
     #[serde(default)]
     pub cleans_up: bool,
+    /// What it may use at most, where that is not what it takes; at least what it takes.
+    #[serde(default)]
+    pub limits: TaskLimits,
+}
+
+/// What a task may use at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TaskLimits {
+    /// Processors; `None`: what it takes.
+    pub cpus: Option<Limit>,
+    /// Memory; `None`: what it takes.
+    pub mem: Option<Limit>,
+}
+
+/// An upper bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Limit {
+    /// So much.
+    AtMost(Milli),
+    /// None: as much as the agent has.
+    Infinite,
+}
+
+impl TaskLimits {
+    /// The first resource whose limit is below what is taken.
+    pub fn below(&self, taken: &Quantities) -> Option<&'static str> {
+        let is_below = |limit: Option<Limit>, taken: Milli| match limit {
+            Some(Limit::AtMost(amount)) => amount < taken,
+            Some(Limit::Infinite) | None => false,
+        };
+        [("cpus", is_below(self.cpus, taken.cpus)), ("mem", is_below(self.mem, taken.mem))]
+            .into_iter()
+            .find_map(|(name, is_below)| is_below.then_some(name))
+    }
 }
 
 /// How others find a task.

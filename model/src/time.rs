@@ -26,6 +26,10 @@ impl std::ops::Add<Span> for Timestamp {
     }
 }
 impl Timestamp {
+    /// So much earlier, not before the beginning of time.
+    pub fn before(self, span: Span) -> Timestamp {
+        Timestamp(self.0.saturating_sub(span.0))
+    }
     /// How long ago `earlier` was; zero if it lies in the future (clocks step).
     pub fn since(self, earlier: Timestamp) -> Span {
         Span(self.0.saturating_sub(earlier.0))

@@ -14,9 +14,11 @@ use crate::record::ServiceRecord;
 pub const NAME: &str = "services";
 /// The one task of every pod.
 pub(crate) const TASK: &str = "main";
-/// How long an unreachable agent is waited for before a service is started elsewhere. A framework's scheduler that
-/// returns later is refused by the master as superseded.
+/// How long an unreachable agent is waited for before a service is started elsewhere.
 const REPLACE_UNREACHABLE_AFTER: Span = Span::seconds(60);
+/// The same for a framework's scheduler. While it is away nobody looks after its framework, which may have lost more on that
+/// agent; and it can be in two places: the one that returns is refused by the master as superseded.
+const REPLACE_SCHEDULER_AFTER: Span = Span::seconds(5);
 
 /// The target: every service.
 pub fn target(role: RoleName, records: &BTreeMap<String, ServiceRecord>) -> ServiceSpec {
@@ -36,7 +38,11 @@ fn pod(record: &ServiceRecord) -> PodSpec {
         executor_cpus: Milli(10),
         executor_mem: Milli::units(16),
         decommission: Some(DecommissionSpec::default()),
-        replace_unreachable_after: Some(REPLACE_UNREACHABLE_AFTER),
+        replace_unreachable_after: Some(if definition.identity {
+            REPLACE_SCHEDULER_AFTER
+        } else {
+            REPLACE_UNREACHABLE_AFTER
+        }),
         // Options are not part of the task's specification (they may hold secrets), yet a change of them must roll it.
         configuration: BTreeMap::from([("generation".to_owned(), record.generation.to_string())]),
         ..PodSpec::default()
@@ -140,6 +146,7 @@ mod tests {
         assert_eq!(task.artifacts[0].uri, format!("artifact:sha256:{}", "0".repeat(64)));
         assert_eq!(task.ports[1].kind, PortKind::Fixed(25000));
         assert_eq!(task.readiness, None, "a framework is probed");
+        assert_eq!(pod.replace_unreachable_after, Some(REPLACE_SCHEDULER_AFTER));
         assert!(!serde_json::to_string(&spec).expect("serializes").contains("password"));
     }
 

@@ -3,6 +3,7 @@
 
 mod apt;
 mod bench;
+mod chaos;
 mod demo;
 mod images;
 mod interrupt;
@@ -44,6 +45,8 @@ enum Command {
     Demo(demo::Options),
     /// Everything the project checks: format, lints, unit, simulated and real-process tests
     Test(test::Options),
+    /// Break a pool under load for some minutes, mend it, and account for every task
+    Chaos(chaos::Options),
     /// Measure how long a cluster takes to be installed, and to grow, on a pool of its own
     Bench(bench::Options),
 }
@@ -81,6 +84,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Chaos(options) => chaos::run(&options),
         Command::Bench(options) => bench::run(&options),
     }
 }

@@ -13,6 +13,7 @@ use crate::command::{Command, Decision};
 use crate::event::Event;
 use crate::mutation::{Mutation, mutated};
 use crate::pod::{DestroyCause, Phase, Pod, PodId, Task};
+use crate::reconfiguration;
 use crate::registration::Link;
 use crate::rng::Rng;
 
@@ -25,8 +26,8 @@ pub struct AgentConfig {
     pub address: String,
     /// Where it serves operators.
     pub port: u16,
-    /// Everything it has, as if nothing were reserved; holdings are carved out of it.
-    pub resources: model::Quantities,
+    /// Everything it has under the titles that the operator gives it; those made at run time are carved out of it.
+    pub resources: Resources,
     /// Its attributes.
     pub attributes: BTreeMap<String, String>,
     /// Its region.
@@ -58,6 +59,8 @@ pub struct Agent {
     pub(crate) now: Timestamp,
     dirty_agent: bool,
     dirty_pods: BTreeSet<PodId>,
+    /// How full the disk is, in thousandths.
+    pub(crate) disk_used: u16,
     writes: Vec<Write>,
     effects: Vec<Effect>,
     batch: u64,
@@ -80,13 +83,17 @@ impl Agent {
     pub fn new(config: AgentConfig, checkpoint: Checkpoint, seed: u64, now: Timestamp) -> Result<Self, Refusal> {
         let mut record = checkpoint.agent;
         record.version = VERSION;
-        let total = total_with(&config.resources, &record.holdings).map_err(|missing| {
+        let checkpointed: Vec<_> = checkpoint.pods.into_values().collect();
+        reconfiguration::check(&config, &record, &checkpointed)?;
+        let is_rebooted = !record.boot_id.is_empty() && record.boot_id != config.boot_id;
+        let total = config.resources.titled(&record.holdings).map_err(|missing| {
             Refusal::new(
                 "AGT0001",
                 format!("the resources given to this agent lack {missing}, which is reserved on it"),
                 "give the agent at least the resources it had, or remove its state directory to make it a new agent",
             )
         })?;
+        let dirty_agent = reconfiguration::note(&config, &mut record);
         let mut agent = Self {
             config,
             record,
@@ -99,15 +106,16 @@ impl Agent {
             volumes_doomed: false,
             rng: Rng::new(seed),
             now,
-            dirty_agent: false,
+            dirty_agent,
             dirty_pods: BTreeSet::new(),
+            disk_used: 0,
             writes: Vec::new(),
             effects: Vec::new(),
             batch: 0,
             held: BTreeMap::new(),
         };
-        for (_, (launch, progress)) in checkpoint.pods {
-            agent.recover(launch, progress);
+        for (launch, progress) in checkpointed {
+            agent.recover(launch, progress, is_rebooted);
         }
         agent.order_volumes();
         Ok(agent)
@@ -130,6 +138,9 @@ impl Agent {
             Event::Report { pod_id, report } => self.reported(&pod_id, report),
             Event::PodDestroyed { pod_id } => self.pod_destroyed(&pod_id, out),
             Event::VolumesSet { generation } => self.volumes_set(generation),
+            Event::Estimated { revocable } => self.estimated(revocable, out),
+            Event::Pressed { why } => self.preempt(&why, out),
+            Event::Disk { used_permille } => self.disk_used = used_permille,
             Event::Tick => {}
         }
         self.link_due(out);
@@ -289,6 +300,7 @@ impl Agent {
         &mut self,
         launch: crate::checkpoint::LaunchRecord,
         progress: Option<crate::checkpoint::ProgressRecord>,
+        is_rebooted: bool,
     ) {
         let pod_id = launch.pod_id.clone();
         let agent_id = self.record.agent_id.clone();
@@ -330,7 +342,11 @@ impl Agent {
         }
         if !pod.is_ended() {
             let kill = pod.tasks.iter().find_map(|task| task.kill.clone());
-            if pod.started && mutated(Mutation::LeavesExecutorsAlone) {
+            if pod.started && is_rebooted {
+                // Its executor ended with the host; what it left on the disk is to be removed all the same.
+                pod.phase = Phase::Destroying(DestroyCause::HostRestarted);
+                self.later(Command::Destroy { pod_id: pod_id.clone() });
+            } else if pod.started && mutated(Mutation::LeavesExecutorsAlone) {
                 pod.phase = Phase::Attaching;
             } else if pod.started {
                 pod.phase = Phase::Attaching;
@@ -354,12 +370,4 @@ impl Agent {
             }
         }
     }
-}
-
-/// The agent's total: holdings carved out of what it has.
-pub(crate) fn total_with(all: &model::Quantities, holdings: &Resources) -> Result<Resources, String> {
-    let mut total = Resources::from(all.clone());
-    total.take(&Resources::from(holdings.sum()))?;
-    total.add(holdings);
-    Ok(total)
 }

@@ -74,6 +74,20 @@ pub struct AgentRecord {
     pub holdings: Resources,
     /// The number of the next pod.
     pub next_pod: u64,
+    /// What the operator gave it when it last started; `None`: a version from before it was noted.
+    pub configured: Option<Configured>,
+    /// Of the host, when it last started.
+    pub boot_id: String,
+}
+
+/// What the operator gave an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Configured {
+    /// Everything it has, under the operator's titles.
+    pub resources: Resources,
+    /// Its attributes.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// A pod as launched.
@@ -176,6 +190,9 @@ pub struct KillOrder {
     pub grace: Option<Span>,
     /// In words.
     pub reason: String,
+    /// Nobody asked for it: what it ran on was needed by those to whom it was promised.
+    #[serde(default)]
+    pub is_preemption: bool,
 }
 
 mod hex_bytes {

@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 
 use model::link::{FromAgent, Peer};
-use model::{FrameworkId, Refusal, RoleName, Span, TaskId, VolumeId};
+use model::{Disk, FrameworkId, Holding, Quantities, Refusal, RoleName, Span, TaskId, VolumeId};
 
 use crate::checkpoint::{LaunchRecord, Write};
 use crate::pod::PodId;
@@ -87,10 +87,21 @@ pub enum Command {
 /// A volume on this agent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VolumeKey {
+    /// On which disk; `None`: where the agent keeps everything else.
+    pub disk: Option<Disk>,
     /// Whose role.
     pub role: RoleName,
     /// Which.
     pub id: VolumeId,
+}
+
+impl VolumeKey {
+    /// The volume that a title names, if it names one.
+    pub fn of(holding: &Holding, quantities: &Quantities) -> Option<Self> {
+        let volume = holding.volume.as_ref()?;
+        let disk = quantities.disks.keys().next().cloned();
+        Some(Self { disk, role: holding.reservation.role.clone(), id: volume.id.clone() })
+    }
 }
 
 /// What the agent must know to reach the pods of others.
@@ -171,6 +182,13 @@ pub enum Decision {
     /// The executor died under its pod.
     ExecutorLost {
         /// Which pod.
+        pod_id: PodId,
+        /// In words.
+        why: String,
+    },
+    /// A pod is ended because others need what it was given for the time being.
+    Preempted {
+        /// The pod.
         pod_id: PodId,
         /// In words.
         why: String,

@@ -106,8 +106,13 @@ impl Agent {
             }
             ReportKind::Ended { end, oom_kills, killed_on_request, why } => {
                 let asked = task.kill.as_ref().map(|order| order.reason.clone());
+                let is_preempted = task.kill.as_ref().is_some_and(|order| order.is_preemption);
                 let News { state, reason, message, .. } = ended(&end, oom_kills, killed_on_request, why, asked);
-                let end = EndRecord { state, reason, message, at };
+                let end = if killed_on_request && is_preempted {
+                    EndRecord { state: TaskState::Gone, reason: Some(Reason::ContainerPreempted), message, at }
+                } else {
+                    EndRecord { state, reason, message, at }
+                };
                 if cleans_up && !mutated(Mutation::SaysEndsEarly) {
                     // Said when its pod is gone: before, the next of its kind would find what this one left.
                     task.ended = Some(end).filter(|_| !task.latest.state.is_terminal());
@@ -129,7 +134,7 @@ impl Agent {
         let Some(dead) = pod.tasks.iter().find(|task| task.is_over()).map(|task| task.id.clone()) else { return };
         let mut ordered = false;
         for task in pod.tasks.iter_mut().filter(|task| !task.is_over() && task.kill.is_none()) {
-            task.kill = Some(KillOrder { grace: None, reason: format!("its pod ended with task {dead}") });
+            task.kill = Some(KillOrder { grace: None, reason: format!("its pod ended with task {dead}"), is_preemption: false });
             ordered = true;
         }
         if ordered {
@@ -150,7 +155,7 @@ impl Agent {
             .filter(|task| !task.is_over())
             .filter_map(|task| task.kill.clone().map(|order| (task.id.clone(), order)))
             .collect();
-        for (task_id, KillOrder { grace, reason }) in orders {
+        for (task_id, KillOrder { grace, reason, is_preemption: _ }) in orders {
             self.later(Command::Kill { pod_id: pod_id.clone(), task_id, grace, reason });
         }
     }
@@ -194,6 +199,10 @@ impl Agent {
                 (DestroyCause::NotPrepared(words), _) => {
                     News::of(TaskState::Failed, Some(Reason::ContainerLaunchFailed), words.clone())
                 }
+                (DestroyCause::HostRestarted, _) => {
+                    let words = "the host of its agent was started anew";
+                    News::of(TaskState::Gone, Some(Reason::AgentRestarted), words)
+                }
                 (DestroyCause::ExecutorLost(_), Some(words)) => {
                     News::of(TaskState::Killed, Some(Reason::ExecutorTerminated), words)
                 }
@@ -220,12 +229,19 @@ impl Agent {
         out: &mut Vec<Command>,
     ) {
         match self.index.get(&(framework_id.clone(), task_id.clone())).cloned() {
-            Some(pod_id) => self.kill_in(&pod_id, task_id, grace, "killed on request"),
+            Some(pod_id) => self.kill_in(&pod_id, task_id, grace, "killed on request", false),
             None => Self::note(out, Decision::KillUnknown { task_id: task_id.clone() }),
         }
     }
 
-    fn kill_in(&mut self, pod_id: &PodId, task_id: &TaskId, grace: Option<Span>, reason: &str) {
+    pub(crate) fn kill_in(
+        &mut self,
+        pod_id: &PodId,
+        task_id: &TaskId,
+        grace: Option<Span>,
+        reason: &str,
+        is_preemption: bool,
+    ) {
         let Some(pod) = self.pods.get_mut(pod_id) else { return };
         let phase = pod.phase.clone();
         let Some(task) = pod.task_mut(task_id) else { return };
@@ -235,7 +251,7 @@ impl Agent {
         let first = task.kill.is_none();
         // A second order may shorten the grace, and changes nothing else.
         if first || grace.is_some() {
-            task.kill = Some(KillOrder { grace, reason: reason.to_owned() });
+            task.kill = Some(KillOrder { grace, reason: reason.to_owned(), is_preemption });
             self.mark_pod(pod_id);
         }
         match phase {
@@ -271,7 +287,7 @@ impl Agent {
                 self.mark_pod(&pod_id);
             }
             for task_id in task_ids {
-                self.kill_in(&pod_id, &task_id, None, "its framework was shut down");
+                self.kill_in(&pod_id, &task_id, None, "its framework was shut down", false);
             }
         }
     }

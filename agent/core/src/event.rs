@@ -1,6 +1,6 @@
 //! What happens to an agent.
 use model::link::ToAgent;
-use model::{TaskId, Timestamp};
+use model::{Quantities, TaskId, Timestamp};
 
 use crate::pod::PodId;
 
@@ -62,6 +62,21 @@ pub enum Event {
     VolumesSet {
         /// Of which generation.
         generation: u64,
+    },
+    /// How full the disk with the sandboxes is, in thousandths.
+    Disk {
+        /// Up to 1000.
+        used_permille: u16,
+    },
+    /// So much may be given away that can be taken back; replaces what was said before.
+    Estimated {
+        /// So much.
+        revocable: Quantities,
+    },
+    /// Those to whom everything was promised need it: something that can be taken back is to end.
+    Pressed {
+        /// In words.
+        why: String,
     },
     /// It is as late as `next_wake` asked for (or any other time).
     Tick,

@@ -1,4 +1,5 @@
-//! Sandboxes of ended pods are kept for their logs, bounded in number and age; then the pod is forgotten entirely.
+//! Sandboxes of ended pods are kept for their logs, bounded in number and age, the fuller the disk the shorter; then the pod
+//! is forgotten entirely.
 use model::{Span, Timestamp};
 
 use crate::agent::Agent;
@@ -8,6 +9,14 @@ use crate::limits;
 use crate::pod::{Phase, PodId};
 
 impl Agent {
+    /// The whole age on an empty disk, nothing on one that is full up to the headroom.
+    fn sandbox_age_max(&self) -> Span {
+        let free = 1000_u64.saturating_sub(u64::from(self.disk_used));
+        let usable = 1000 - u64::from(limits::DISK_HEADROOM_PERMILLE);
+        let left = free.saturating_sub(u64::from(limits::DISK_HEADROOM_PERMILLE));
+        Span(limits::SANDBOX_AGE_MAX.0 / usable * left.min(usable))
+    }
+
     /// Pods that nobody waits for, the longest ended first.
     fn collectable(&self) -> Vec<(Timestamp, PodId)> {
         let mut ended: Vec<_> = self
@@ -27,7 +36,7 @@ impl Agent {
         let ended = self.collectable();
         let surplus = ended.len().saturating_sub(limits::SANDBOXES_MAX);
         for (i, (at, pod_id)) in ended.into_iter().enumerate() {
-            if i < surplus || self.now.since(at) >= limits::SANDBOX_AGE_MAX {
+            if i < surplus || self.now.since(at) >= self.sandbox_age_max() {
                 self.pods.remove(&pod_id);
                 self.write(Write::Forget(pod_id.clone()));
                 self.later(Command::RemoveSandbox { pod_id });
@@ -37,6 +46,6 @@ impl Agent {
 
     pub(crate) fn garbage_due(&self) -> Option<Timestamp> {
         let (oldest, _) = self.collectable().into_iter().next()?;
-        Some((oldest + limits::SANDBOX_AGE_MAX).max(self.now + Span::millis(1)))
+        Some((oldest + self.sandbox_age_max()).max(self.now + Span::millis(1)))
     }
 }

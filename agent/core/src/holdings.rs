@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use model::Resources;
 use model::link::FromAgent;
 
-use crate::agent::{Agent, total_with};
+use crate::agent::Agent;
 use crate::command::{Command, Decision, VolumeKey};
 use crate::mutation::{Mutation, mutated};
 
@@ -22,8 +22,9 @@ impl Agent {
             return;
         }
         let holdings = holdings.holdings();
-        match total_with(&self.config.resources, &holdings) {
-            Ok(total) => {
+        match self.config.resources.titled(&holdings) {
+            Ok(mut total) => {
+                total.revocable = std::mem::take(&mut self.total.revocable);
                 self.total = total;
                 self.record.generation = generation;
                 self.record.holdings = holdings;
@@ -59,12 +60,5 @@ impl Agent {
 }
 
 fn volumes_of(resources: &Resources) -> BTreeSet<VolumeKey> {
-    resources
-        .held
-        .keys()
-        .filter_map(|holding| {
-            let volume = holding.volume.as_ref()?;
-            Some(VolumeKey { role: holding.reservation.role.clone(), id: volume.id.clone() })
-        })
-        .collect()
+    resources.held.iter().filter_map(|(holding, quantities)| VolumeKey::of(holding, quantities)).collect()
 }

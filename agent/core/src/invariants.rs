@@ -1,6 +1,8 @@
 //! What is true of an agent after every step. Tests and the simulator call [`check`].
 use std::collections::BTreeSet;
 
+use model::{Quantities, Resources};
+
 use crate::agent::Agent;
 use crate::limits;
 use crate::pod::Phase;
@@ -61,25 +63,36 @@ pub fn check(agent: &Agent) -> Result<(), String> {
     if agent.pods.values().filter(|pod| !pod.is_ended()).count() > limits::PODS_MAX {
         return Err("too many pods".to_owned());
     }
-    if agent.total.sum() != agent.config.resources {
-        return Err(format!("the total {} is not what the agent has: {}", agent.total.sum(), agent.config.resources));
+    let configured = agent.total.without_revocable().as_configured();
+    if configured != agent.config.resources {
+        return Err(format!("the total {} is not what the agent has: {}", agent.total, agent.config.resources));
     }
     // Holdings may have been taken from under a living pod, but what is admitted is never more than there is.
-    if !agent.config.resources.contains(&used(agent)) {
-        return Err(format!("pods use {} of {}", used(agent), agent.config.resources));
+    let used = used(agent);
+    if !configured.firm().contains(&used) {
+        return Err(format!("pods use {used} of {configured}"));
     }
     Ok(())
 }
 
-fn used(agent: &Agent) -> model::Quantities {
-    let mut used = model::Quantities::default();
+/// What pods use for good; each shared volume once.
+fn used(agent: &Agent) -> Quantities {
+    let mut used = Quantities::default();
+    let mut shared = Resources::default();
+    let mut count = |resources: &Resources| {
+        used.add(&resources.without_shared().firm());
+        for (holding, quantities) in resources.held.iter().filter(|(holding, _)| holding.is_shared()) {
+            shared.held.insert(holding.clone(), quantities.clone());
+        }
+    };
     for pod in agent.pods.values().filter(|pod| !pod.is_ended() && !pod.all_terminal()) {
-        used.add(&pod.launch.executor_resources.sum());
+        count(&pod.launch.executor_resources);
         for (task, launch) in pod.tasks.iter().zip(&pod.launch.tasks) {
             if !task.latest.state.is_terminal() {
-                used.add(&launch.head.resources.sum());
+                count(&launch.head.resources);
             }
         }
     }
+    used.add(&shared.firm());
     used
 }

@@ -196,11 +196,11 @@ impl Agent {
                 // A task that is over gave its share back when it said so; the executor's goes with the pod.
                 if !task.latest.state.is_terminal() {
                     // What the master took away under a living task is not there to be counted.
-                    let _ = free.take(&launch.head.resources);
+                    free.take_what_is_there(&launch.head.resources.without_shared());
                 }
             }
             if !pod.all_terminal() {
-                let _ = free.take(&pod.launch.executor_resources);
+                free.take_what_is_there(&pod.launch.executor_resources.without_shared());
             }
         }
         free
@@ -234,9 +234,11 @@ impl Agent {
         if living >= limits::PODS_MAX {
             return Err(Rejected::TooManyPods(living));
         }
-        match self.free().missing(&launched.resources()) {
-            Some(missing) => Err(Rejected::Resources(missing)),
-            None => Ok(()),
+        let mut free = self.free();
+        let parts = launched.tasks.iter().map(|task| &task.head.resources);
+        for part in std::iter::once(&launched.executor_resources).chain(parts) {
+            free.give(part).map_err(Rejected::Resources)?;
         }
+        Ok(())
     }
 }

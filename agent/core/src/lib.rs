@@ -16,7 +16,9 @@ pub mod invariants;
 mod launch;
 pub mod limits;
 pub mod pod;
+mod reconfiguration;
 mod registration;
+mod revocable;
 mod rng;
 mod updates;
 pub mod vip;
@@ -28,7 +30,7 @@ mod mutation;
 
 pub use agent::{Agent, AgentConfig};
 pub use checkpoint::{
-    AgentRecord, Checkpoint, EndRecord, LaunchRecord, ProgressRecord, TaskLaunch, TaskProgress, Write,
+    AgentRecord, Checkpoint, Configured, EndRecord, LaunchRecord, ProgressRecord, TaskLaunch, TaskProgress, Write,
 };
 pub use command::{Command, Decision, Network, VolumeKey};
 pub use event::{End, Event, Report, ReportKind};

@@ -9,6 +9,8 @@ pub const TASKS_PER_POD_MAX: usize = 64;
 pub const SANDBOXES_MAX: usize = 64;
 /// An ended pod's sandbox is kept no longer than this.
 pub const SANDBOX_AGE_MAX: Span = Span::seconds(24 * 3600);
+/// A disk with less than this left, in thousandths, keeps no sandbox of an ended pod.
+pub const DISK_HEADROOM_PERMILLE: u16 = 100;
 /// Updates of one task that wait: the head in flight, one of each later state, and the coalesced tail.
 pub const STREAM_MAX: usize = 8;
 /// First repetition of an unacknowledged update.

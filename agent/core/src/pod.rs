@@ -71,6 +71,8 @@ pub enum DestroyCause {
     NotPrepared(String),
     /// Its executor died.
     ExecutorLost(String),
+    /// The host was started anew, and its executor with it ended.
+    HostRestarted,
 }
 
 impl Phase {

@@ -30,7 +30,8 @@ fn config() -> AgentConfig {
             mem: Milli::units(4096),
             disk: Milli::units(1000),
             ..Quantities::default()
-        },
+        }
+        .into(),
         attributes: BTreeMap::new(),
         region: String::new(),
         zone: String::new(),
@@ -139,6 +140,7 @@ fn pod(executor: &str, tasks: &[(&str, i64)]) -> Pod {
             secrets: vec![],
             privileged: *name == "privileged",
             cleans_up: name.starts_with("tidy"),
+            limits: Default::default(),
         },
         payload: [1, 2].into(),
     };
@@ -377,4 +379,21 @@ fn sandboxes_are_kept_for_a_day_and_then_forgotten() {
     rig.step(Event::Tick);
     assert!(rig.take().contains(&Command::RemoveSandbox { pod_id: pod_id() }));
     assert_eq!(rig.disk.pods.len(), 0);
+}
+
+#[test]
+fn the_fuller_the_disk_the_sooner_sandboxes_go() {
+    for (used_permille, hours, kept) in [(0, 23, true), (500, 10, true), (500, 11, false), (900, 0, false)] {
+        let mut rig = Rig::registered();
+        rig.launch("e", &[("a", 1)]);
+        rig.run(&pod_id(), &["a"]);
+        rig.report(&pod_id(), 2, "a", ended(0, false));
+        rig.step(Event::PodDestroyed { pod_id: pod_id() });
+        rig.acknowledge_all();
+        rig.take();
+        rig.now = rig.now + Span::seconds(hours * 3600 + 1);
+        rig.step(Event::Disk { used_permille });
+        let removed = rig.take().contains(&Command::RemoveSandbox { pod_id: pod_id() });
+        assert_eq!(removed, !kept, "{used_permille} permille after {hours} hours");
+    }
 }

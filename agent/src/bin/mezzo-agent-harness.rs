@@ -29,6 +29,8 @@ fn agent_main(args: Vec<String>) -> ExitCode {
         master,
         join: Some(agent::Join { token, ca_sha256 }),
         resources,
+        revocable: String::new(),
+        pressure_percent: None,
         attributes: std::collections::BTreeMap::new(),
         region: "r".to_owned(),
         zone: "z".to_owned(),

@@ -195,6 +195,9 @@ impl Bundle {
             // Swap would only hide that the limit is too low.
             memory = json!({ "limit": bytes, "swap": bytes });
         }
+        if let Some(bytes) = self.limits.memory_soft_bytes {
+            memory["reservation"] = json!(bytes);
+        }
         let mut cpu = json!({ "shares": self.limits.cpu_shares, "period": CPU_PERIOD_US });
         if let Some(quota) = self.limits.cpu_quota_us {
             cpu["quota"] = quota.into();
@@ -229,7 +232,7 @@ mod tests {
             user: User { uid, gid: 0, additional: vec![] },
             hostname: "a".to_owned(),
             privileged,
-            limits: Limits { memory_bytes: Some(64 << 20), cpu_shares: 512, cpu_quota_us: None, pids: 64 },
+            limits: Limits { memory_bytes: Some(64 << 20), memory_soft_bytes: None, cpu_shares: 512, cpu_quota_us: None, pids: 64 },
             binds: vec![Bind {
                 source: "/s".to_owned(),
                 target: "/t".to_owned(),

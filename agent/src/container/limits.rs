@@ -7,6 +7,8 @@ use proto::mesos::v1 as mesos;
 pub(crate) struct Limits {
     /// Memory, and memory with swap.
     pub(crate) memory_bytes: Option<i64>,
+    /// What it took, where it may use more: above that it is the first to give back.
+    pub(crate) memory_soft_bytes: Option<i64>,
     pub(crate) cpu_shares: u64,
     pub(crate) cpu_quota_us: Option<i64>,
     pub(crate) pids: i64,
@@ -21,10 +23,14 @@ const MEMORY_BYTES_MIN: i64 = 6 << 20;
 pub(crate) fn limits_of(info: &mesos::TaskInfo, resources: &Resources, privileged: bool) -> Limits {
     let sum = resources.sum();
     let (cpus, memory) = (sum.cpus.0, sum.mem.0);
+    let taken = (memory > 0).then(|| memory.saturating_mul(1 << 20) / 1000);
     let memory_bytes = match info.limits.get("mem").map(|scalar| scalar.value) {
         Some(value) => bounded(value, 1 << 20),
-        None => (memory > 0).then(|| memory.saturating_mul(1 << 20) / 1000),
+        None => taken,
     };
+    // What can be taken back counts a hundredth beside what cannot.
+    let revocable = resources.revocable.cpus.0;
+    let shares = (cpus - revocable).saturating_mul(1024) + revocable.saturating_mul(10);
     let period = i64::try_from(CPU_PERIOD_US).expect("a small constant");
     let cpu_quota_us = match info.limits.get("cpus").map(|scalar| scalar.value) {
         Some(value) => bounded(value, period),
@@ -32,7 +38,8 @@ pub(crate) fn limits_of(info: &mesos::TaskInfo, resources: &Resources, privilege
     };
     Limits {
         memory_bytes: memory_bytes.map(|bytes| bytes.max(MEMORY_BYTES_MIN)),
-        cpu_shares: u64::try_from(cpus.saturating_mul(1024) / 1000).unwrap_or(0).clamp(2, 262_144),
+        memory_soft_bytes: taken.filter(|taken| memory_bytes.is_none_or(|bytes| bytes > *taken)),
+        cpu_shares: u64::try_from(shares / 1000).unwrap_or(0).clamp(2, 262_144),
         // The kernel takes no quota below 1 ms.
         cpu_quota_us: cpu_quota_us.map(|quota| quota.max(1000)),
         pids: if privileged { crate::limits::PRIVILEGED_PIDS_MAX } else { crate::limits::PIDS_MAX },
@@ -56,11 +63,14 @@ mod tests {
         let resources = Resources::from(quantities);
         let mut info = mesos::TaskInfo::default();
         let expected =
-            Limits { memory_bytes: Some(64 << 20), cpu_shares: 1536, cpu_quota_us: Some(150_000), pids: 4096 };
+            Limits { memory_bytes: Some(64 << 20), memory_soft_bytes: None, cpu_shares: 1536, cpu_quota_us: Some(150_000), pids: 4096 };
         assert_eq!(limits_of(&info, &resources, false), expected);
         info.limits.insert("mem".to_owned(), mesos::value::Scalar { value: 128.0 });
         info.limits.insert("cpus".to_owned(), mesos::value::Scalar { value: f64::INFINITY });
         let raised = limits_of(&info, &resources, false);
         assert_eq!((raised.memory_bytes, raised.cpu_quota_us), (Some(128 << 20), None));
+        assert_eq!((raised.memory_soft_bytes, raised.cpu_shares), (Some(64 << 20), 1536));
+        let revocable = Resources { revocable: resources.unreserved, ..Resources::default() };
+        assert_eq!(limits_of(&info, &revocable, false).cpu_shares, 15);
     }
 }

@@ -1,8 +1,8 @@
 //! The volumes of a task: from what the framework wrote to what is mounted where.
+use agent_core::VolumeKey;
 use mesos::volume::Mode;
 use mesos::volume::source::Type;
 use model::resources::{Resources, Volume as Held};
-use model::{RoleName, VolumeId};
 use proto::mesos::v1 as mesos;
 use proto::mezzo::v1::volume_option::Propagation;
 
@@ -26,7 +26,7 @@ pub(crate) enum Source {
     /// A file whose content the master gives.
     Secret(String),
     /// A disk that outlives the task.
-    Persistent { role: RoleName, id: VolumeId },
+    Persistent(VolumeKey),
     /// The host's own; only for the privileged.
     Host(String),
 }
@@ -40,9 +40,10 @@ pub(crate) fn volumes_of(info: &mesos::TaskInfo, own: &Resources, pod: &Resource
         let option = options.iter().find(|option| option.container_path == path);
         let target = inside(path)?;
         let source = if option.is_some_and(|option| option.persistent) {
-            let (role, id) =
-                held(pod, path).ok_or_else(|| format!("volume {path} is persistent, but the pod has no such disk"))?;
-            Source::Persistent { role, id }
+            let held = held(pod, path);
+            Source::Persistent(
+                held.ok_or_else(|| format!("volume {path} is persistent, but the pod has no such disk"))?,
+            )
         } else {
             source_of(volume)?
         };
@@ -51,11 +52,12 @@ pub(crate) fn volumes_of(info: &mesos::TaskInfo, own: &Resources, pod: &Resource
         volumes.push(Volume { source, target, read_only, propagation });
     }
     // A disk the task was given and did not mention is where the disk itself says.
-    for holding in own.held.keys() {
-        let Some(Held { id, container_path }) = &holding.volume else { continue };
+    for (holding, quantities) in &own.held {
+        let Some(Held { container_path, .. }) = &holding.volume else { continue };
         let target = inside(container_path)?;
         if !volumes.iter().any(|volume| volume.target == target) {
-            let source = Source::Persistent { role: holding.reservation.role.clone(), id: id.clone() };
+            let Some(key) = VolumeKey::of(holding, quantities) else { continue };
+            let source = Source::Persistent(key);
             volumes.push(Volume { source, target, read_only: false, propagation: Propagation::Private });
         }
     }
@@ -122,10 +124,10 @@ fn below(path: &str) -> Result<String, String> {
     Ok(path.split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/"))
 }
 
-fn held(resources: &Resources, container_path: &str) -> Option<(RoleName, VolumeId)> {
-    resources.held.keys().find_map(|holding| {
+fn held(resources: &Resources, container_path: &str) -> Option<VolumeKey> {
+    resources.held.iter().find_map(|(holding, quantities)| {
         let volume = holding.volume.as_ref()?;
-        (volume.container_path == container_path).then(|| (holding.reservation.role.clone(), volume.id.clone()))
+        (volume.container_path == container_path).then(|| VolumeKey::of(holding, quantities))?
     })
 }
 

@@ -15,7 +15,7 @@ use proto::mezzo::v1::volume_option::Propagation;
 use tokio_util::sync::CancellationToken;
 
 use super::artifacts::ArtifactError;
-use super::{Context, clean_up, volumes};
+use super::{Context, clean_up};
 use crate::container::{
     Bind, Bundle, PrivilegeNeeded, SANDBOX, Source, User, Volume, environment, invocation, limits_of, resolve,
     volumes_of,
@@ -240,10 +240,7 @@ impl Preparation<'_> {
             let source = match &volume.source {
                 Source::Sandbox(path) => fresh(sandbox.join(path), user)?,
                 Source::Shared(path) => fresh(self.dir.join("shared").join(path), user)?,
-                Source::Persistent { role, id } => {
-                    let path = volumes::path_of(&self.context.state_dir, role, id);
-                    fresh(path, user)?
-                }
+                Source::Persistent(key) => fresh(self.context.places.path_of(key), user)?,
                 Source::Host(path) => {
                     self.privileged_only(privileged, "a volume of the host")?;
                     PathBuf::from(path)
@@ -378,7 +375,7 @@ fn own(path: &Path, user: &User) -> Result<(), PrepareError> {
 /// A directory of a volume; the user's if it was not there, else as it is.
 fn fresh(path: PathBuf, user: &User) -> Result<PathBuf, PrepareError> {
     let is_new = match fs::read_dir(&path) {
-        Ok(mut entries) => entries.next().is_none(),
+        Ok(entries) => entries.flatten().all(|entry| entry.file_name() == "lost+found"),
         Err(_) => true,
     };
     make(&path)?;

@@ -43,7 +43,11 @@ pub(crate) async fn run(verb: Catalog, global: &Global) -> Result<()> {
                         one.version.clone(),
                         one.state.clone(),
                         output::ago(one.changed_unix_ms),
-                        one.waiting_for.clone(),
+                        if one.waiting_for.is_empty() && !one.undone.is_empty() {
+                            format!("the last update was undone: {}", one.undone)
+                        } else {
+                            one.waiting_for.clone()
+                        },
                     ]);
                 }
                 rows
@@ -91,9 +95,9 @@ async fn update(pool: &Pool, global: &Global, arguments: Update) -> Result<()> {
     let request = UpdatePackageRequest {
         name: arguments.name,
         version: arguments.version,
-        options_json: read_options(&arguments.options)?.to_string(),
+        options_json: if arguments.rollback { String::new() } else { read_options(&arguments.options)?.to_string() },
         dry_run: true,
-        rollback: false,
+        rollback: arguments.rollback,
     };
     let checked =
         pool.operator().update_package(request.clone()).await.map_err(|status| pool.refused(&status))?.into_inner();
@@ -105,17 +109,55 @@ async fn update(pool: &Pool, global: &Global, arguments: Update) -> Result<()> {
     for change in &changes {
         output::note(&format!("  {change}"));
     }
+    for line in foresee(pool, &checked).await? {
+        output::note(&format!("  {line}"));
+    }
     if arguments.dry_run {
         output::note("dry run: nothing was changed");
         return if global.output == Format::Json { output::json(&checked) } else { Ok(()) };
     }
     let request = UpdatePackageRequest { dry_run: false, ..request };
     let answer = pool.operator().update_package(request).await.map_err(|status| pool.refused(&status))?.into_inner();
-    if !arguments.waiting.detach {
-        steps::follow_installation(pool, &answer.name).await?;
+    if arguments.waiting.detach {
+        output::note(&format!("it goes on; see how far it is with: mezzo plan show {} deploy", answer.name));
+    } else {
+        steps::follow_update(pool, &answer.name).await?;
         tell_next(&answer);
     }
     if global.output == Format::Json { output::json(&answer) } else { Ok(()) }
+}
+
+/// What the installation's scheduler says that the update would do. One that is away, or does not tell, is no reason not to
+/// go on; one that refuses the options is.
+async fn foresee(pool: &Pool, checked: &Installation) -> Result<Vec<String>> {
+    let service: Value = serde_json::from_str(&checked.service_json).unwrap_or_default();
+    let Some(options) = service.get("options").filter(|_| service["identity"] == true) else { return Ok(Vec::new()) };
+    match pool.framework_post(&checked.name, "/v1/update/preview", options).await {
+        Ok(answer) => Ok(answer["changes"].as_array().into_iter().flatten().map(foreseen).collect()),
+        Err(failure) if failure.is_of("K8S0001") || failure.is_of("SDK0001") => Err(failure),
+        Err(_) => Ok(Vec::new()),
+    }
+}
+
+/// One pod of a preview, in words.
+fn foreseen(change: &Value) -> String {
+    let names =
+        |key: &str| -> Vec<&str> { change[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect() };
+    let why = names("why").join(", ");
+    let mut parts = Vec::new();
+    let (rolled, added, removed) = (names("rolled"), names("added"), names("removed"));
+    if !rolled.is_empty() {
+        let before = change["before_stop"].as_str().filter(|action| !action.is_empty());
+        let after = before.map(|action| format!(", each after {action}")).unwrap_or_default();
+        parts.push(format!("launched anew, one at a time{after}: {} ({why})", rolled.join(", ")));
+    }
+    if !added.is_empty() {
+        parts.push(format!("new: {}", added.join(", ")));
+    }
+    if !removed.is_empty() {
+        parts.push(format!("taken away: {}", removed.join(", ")));
+    }
+    format!("{}: {}", change["pod"].as_str().unwrap_or_default(), parts.join("; "))
 }
 
 async fn uninstall(pool: &Pool, global: &Global, name: String, dry_run: bool, detach: bool) -> Result<()> {
@@ -307,6 +349,19 @@ mod tests {
         assert_eq!(read_options(&arguments).expect("valid"), expected);
         let through = Options { options: None, set: vec![("a".into(), "1".into()), ("a.b".into(), "1".into())] };
         assert!(read_options(&through).is_err());
+    }
+
+    #[test]
+    fn a_preview_is_told_in_words() {
+        let change = json!({
+            "pod": "node", "rolled": ["node-0", "node-1"], "added": ["node-2"], "removed": [],
+            "before_stop": "empty-node", "why": ["memory of node: 2560 -> 3072"],
+        });
+        assert_eq!(
+            foreseen(&change),
+            "node: launched anew, one at a time, each after empty-node: node-0, node-1 (memory of node: 2560 -> 3072); \
+             new: node-2"
+        );
     }
 
     #[test]

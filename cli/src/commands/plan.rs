@@ -49,6 +49,9 @@ async fn tell(pool: &Pool, framework: &str, plan: &str, verb: &str, done: &str) 
 
 fn show(plan: &PlanView, timing: bool) -> Result<()> {
     output::out(&format!("plan {} ({}): {}\n", plan.name, plan.strategy, plan.status_text()))?;
+    if !plan.note.is_empty() {
+        output::out(&format!("{}\n", plan.note))?;
+    }
     let header: &[&'static str] = if timing {
         &["PHASE", "STEP", "STATUS", "AGENT", "BEGAN", "LAUNCHED", "COMPLETE", "TOOK"]
     } else {

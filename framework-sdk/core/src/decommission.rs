@@ -117,7 +117,7 @@ impl Scheduler {
                 let is_held = |unit: &String| *unit == prefix || unit.starts_with(&format!("{prefix}."));
                 // What is away gives it back when it returns; nobody waits for that.
                 let mut held = self.meta.releases.iter().filter(|(_, unit)| is_held(unit));
-                match held.find(|(agent, _)| !self.away.is_away(agent) && !self.draining.contains_key(agent)) {
+                match held.find(|(agent, _)| !self.away.is_away(agent) && !self.is_left(now, agent)) {
                     Some((agent, _)) => {
                         Err((Status::Prepared, format!("waits for agent {agent} to offer what it held")))
                     }
@@ -154,7 +154,7 @@ impl Scheduler {
     fn is_past_saving(&self, now: Timestamp, instance: &InstanceName) -> bool {
         self.units.iter().filter(|(key, _)| key.instance == *instance).all(|(_, unit)| {
             let agent = unit.placement.as_ref().and_then(|placement| self.draining.get(&placement.agent_id));
-            agent.is_some_and(|drain| drain.unavailability.start <= now)
+            agent.is_some_and(|drain| drain.is_drain && drain.unavailability.start <= now)
                 || unit.tasks.values().all(|task| task.is_over() || task.state == TaskState::Unreachable)
         })
     }

@@ -2,23 +2,44 @@
 //! so that what others depend on moves last. An instance with a decommission is taken away by it and comes up again
 //! elsewhere by the deploy plan; others end and are launched again by recovery. Data does not move: what keeps some on
 //! the agent stays until the master ends it, and waits there for the agent's return.
-use model::Timestamp;
-use model::call::InverseOffer;
+use model::call::{InverseOffer, Unavailability};
+use model::{AgentId, Timestamp};
 
+use crate::event::Command;
 use crate::limits;
 use crate::plan::Status;
 use crate::record::{DecommissionRecord, Intent, Stage, UnitKey};
 use crate::scheduler::Scheduler;
 use crate::spec::{InstanceName, PodSpec, RECOVERY, ServiceSpec};
 
+/// Whether nothing may be begun any more on an agent that is unavailable then.
+pub(crate) fn is_due(now: Timestamp, unavailability: Unavailability) -> bool {
+    unavailability.start <= now + limits::LEAVE_BEFORE
+}
+
 impl Scheduler {
     pub(crate) fn inverse_offered(&mut self, offers: Vec<InverseOffer>) {
         for offer in offers {
             let is_known = self.draining.contains_key(&offer.agent_id);
             if is_known || self.draining.len() < limits::AGENTS_REMEMBERED_MAX {
+                self.answer(&offer);
                 self.draining.insert(offer.agent_id.clone(), offer);
             }
         }
+    }
+
+    /// Whether an agent will have been left in time, as far as that can be said: data does not move.
+    fn answer(&mut self, offer: &InverseOffer) {
+        let is_bound = self.units.values().any(|unit| {
+            let is_there = unit.placement.as_ref().is_some_and(|placement| placement.agent_id == offer.agent_id);
+            is_there && unit.executor_id.is_some() && !unit.is_over() && unit.reserved_on.is_some()
+        });
+        self.effects.push(Command::AnswerInverseOffers { offers: vec![offer.id.clone()], accepted: !is_bound });
+    }
+
+    /// Whether an agent is to be left by now: one that is drained at once, one that is maintained shortly before.
+    pub(crate) fn is_left(&self, now: Timestamp, agent: &AgentId) -> bool {
+        self.draining.get(agent).is_some_and(|offer| offer.is_drain || is_due(now, offer.unavailability))
     }
 
     pub(crate) fn advance_drains(&mut self, now: Timestamp) {
@@ -28,7 +49,11 @@ impl Scheduler {
         let Some(target) = self.target.clone() else { return };
         let drains: Vec<InverseOffer> = self.draining.values().cloned().collect();
         for drain in drains {
-            self.advance_drain(now, &drain, &target);
+            if self.is_left(now, &drain.agent_id) {
+                self.advance_drain(now, &drain, &target);
+            } else {
+                self.wake_by(drain.unavailability.start.before(limits::LEAVE_BEFORE));
+            }
         }
     }
 
@@ -53,12 +78,12 @@ impl Scheduler {
                 .into_iter()
                 .filter(|key| pod.indices().any(|index| index == key.instance.index))
                 .partition(|key| self.units[*key].reserved_on.is_some());
-            let words = "its agent is being drained; its data keeps it there, and it waits for the agent to be back";
+            let words = "its agent is to be left; its data keeps it there, and it waits for the agent to be back";
             waiting.extend(bound.into_iter().map(|key| (key.clone(), words.to_owned())));
             match turn {
                 None if !free.is_empty() => turn = Some(pod),
                 Some(first) => waiting.extend(free.into_iter().map(|key| {
-                    (key.clone(), format!("its agent is being drained; waits for {} to have left it", first.name))
+                    (key.clone(), format!("its agent is to be left; waits for {} to have left it", first.name))
                 })),
                 None => {}
             }
@@ -71,7 +96,7 @@ impl Scheduler {
             let next = of_pod.into_iter().find(|key| self.units[*key].reserved_on.is_none())?;
             match self.unwhole_sibling(pod, &next.instance) {
                 Some(other) => {
-                    waiting.push((next.clone(), format!("its agent is being drained; waits for {other} to be ready")));
+                    waiting.push((next.clone(), format!("its agent is to be left; waits for {other} to be ready")));
                     None
                 }
                 None => Some((next.instance.clone(), pod)),

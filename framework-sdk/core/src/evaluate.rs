@@ -71,14 +71,11 @@ pub const LABEL_UNIT: &str = "unit";
 impl Owner {
     /// The title under which a unit's resources are held.
     pub fn reservation(&self, unit: &UnitKey) -> Reservation {
-        Reservation {
-            role: self.role.clone(),
-            principal: self.principal.clone(),
-            labels: BTreeMap::from([
-                (LABEL_FRAMEWORK.to_owned(), self.framework.clone()),
-                (LABEL_UNIT.to_owned(), unit.to_string()),
-            ]),
-        }
+        let labels = BTreeMap::from([
+            (LABEL_FRAMEWORK.to_owned(), self.framework.clone()),
+            (LABEL_UNIT.to_owned(), unit.to_string()),
+        ]);
+        Reservation::new(self.role.clone(), self.principal.clone(), labels)
     }
 }
 

@@ -94,6 +94,13 @@ pub enum Command {
         /// For how long.
         refuse: Span,
     },
+    /// Say whether agents will be left in time.
+    AnswerInverseOffers {
+        /// Which questions.
+        offers: Vec<OfferId>,
+        /// Whether they will.
+        accepted: bool,
+    },
     /// End a task.
     Kill {
         /// Which.

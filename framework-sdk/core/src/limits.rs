@@ -15,6 +15,8 @@ pub const LAUNCHES_PER_ACCEPT_MAX: usize = 16;
 pub const VERDICTS_MAX: usize = 100;
 /// Agents whose latest answer is remembered for one step.
 pub const AGENTS_REMEMBERED_MAX: usize = 1_000;
+/// An agent is left so long before its announced maintenance starts, and nothing new goes there from then on.
+pub const LEAVE_BEFORE: Span = Span::seconds(3600);
 /// Tasks named in one reconcile call.
 pub const RECONCILE_TASKS_MAX: usize = 1_000;
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::call::{Offer, Operation};
 use model::{AgentId, ExecutorId, Ranges, Refusal, Resources, TaskId, TaskState, Timestamp};
 
+use crate::drain::is_due;
 use crate::evaluate::{self, AgentOffer, Fit, LABEL_FRAMEWORK, LABEL_UNIT, Need, Neighbour, Reason, verdict};
 use crate::event::{Command, Launch, PodLaunch};
 use crate::limits;
@@ -20,6 +21,13 @@ impl Scheduler {
         // Where maintenance is near nothing new begins; what is held there may still be given back.
         let mut left: BTreeSet<AgentId> = BTreeSet::new();
         for offer in offers {
+            if offer.unavailability.is_some_and(|unavailability| is_due(now, unavailability)) {
+                left.insert(offer.agent_id.clone());
+            }
+            if offer.unavailability.is_none() {
+                // Whoever offers without a word of leaving is not to be left.
+                self.draining.remove(&offer.agent_id);
+            }
             let merged = by_agent.entry(offer.agent_id.clone()).or_insert_with(|| AgentOffer {
                 offers: Vec::new(),
                 agent: Placement {
@@ -43,17 +51,18 @@ impl Scheduler {
             }
         }
         for offer in by_agent.values() {
-            // Whoever offers is neither away nor being emptied.
+            // Whoever offers is not away.
             self.away.returned(&offer.agent.agent_id);
-            self.draining.remove(&offer.agent.agent_id);
             self.forget_what_is_not_there(offer);
         }
         by_agent.retain(|_, offer| !self.release_from(offer));
-        let placed = self.place(&mut by_agent);
+        let (mut usable, leaving): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            by_agent.into_iter().partition(|(agent_id, _)| !left.contains(agent_id));
+        let placed = self.place(&mut usable);
         let is_waiting = self.needs.len() > placed.values().map(Vec::len).sum();
         let refuse = if is_waiting { limits::REFUSE_WAITING } else { limits::REFUSE_IDLE };
         let mut declined = Vec::new();
-        for (agent_id, offer) in by_agent {
+        for (agent_id, offer) in usable.into_iter().chain(leaving) {
             match placed.get(&agent_id) {
                 Some(pods) => self.launch(now, offer.offers, pods),
                 None => declined.extend(offer.offers),

@@ -304,7 +304,7 @@ impl Scheduler {
         if bound_to.is_none()
             && let (Some(before), Some(until)) = (&unit.placement, stay)
             && now < until
-            && !self.draining.contains_key(&before.agent_id)
+            && !self.is_left(now, &before.agent_id)
         {
             bound_to = Some((before.agent_id.clone(), format!("{key} was there a moment ago")));
             self.wake_by(until);

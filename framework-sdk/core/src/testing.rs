@@ -38,6 +38,8 @@ pub struct World {
     pub held_hooks: BTreeSet<String>,
     /// Launches that are being rendered: `Some` keeps them so until [`World::render_held`].
     pub held_launches: Option<Vec<Launch>>,
+    /// Answers to inverse offers.
+    pub answers: Vec<String>,
     /// What happened: launches, kills, actions, in order.
     pub history: Vec<String>,
     agents: BTreeMap<AgentId, SimAgent>,
@@ -58,6 +60,7 @@ struct SimAgent {
     declined_until: Timestamp,
     is_unreachable: bool,
     is_draining: bool,
+    unavailability: Option<Unavailability>,
 }
 
 #[derive(Debug)]
@@ -91,6 +94,7 @@ impl World {
             lingering: BTreeSet::new(),
             held_hooks: BTreeSet::new(),
             held_launches: None,
+            answers: Vec::new(),
             history: Vec::new(),
             agents: BTreeMap::new(),
             tasks: BTreeMap::new(),
@@ -132,6 +136,7 @@ impl World {
             declined_until: Timestamp(0),
             is_unreachable: false,
             is_draining: false,
+            unavailability: None,
         };
         self.agents.insert(AgentId::new(name).expect("a plain name"), agent);
     }
@@ -235,6 +240,25 @@ impl World {
             framework_id: FrameworkId::new("framework").expect("a plain name"),
             agent_id,
             unavailability: Unavailability { start: self.now + grace, duration: None },
+            is_drain: true,
+        });
+        self.announce_drains();
+    }
+
+    /// An operator announces that an agent will be maintained, so long from now.
+    ///
+    /// # Panics
+    /// If there is no such agent.
+    pub fn announce(&mut self, agent: &str, after: Span) {
+        let agent_id = AgentId::new(agent).expect("a plain name");
+        let unavailability = Unavailability { start: self.now + after, duration: None };
+        self.agents.get_mut(&agent_id).expect("the agent is there").unavailability = Some(unavailability);
+        self.drains.push(InverseOffer {
+            id: OfferId::new(format!("{agent}-M")).expect("a plain name"),
+            framework_id: FrameworkId::new("framework").expect("a plain name"),
+            agent_id,
+            unavailability,
+            is_drain: false,
         });
         self.announce_drains();
     }
@@ -326,7 +350,7 @@ impl World {
                 region: "here".to_owned(),
                 zone: "here".to_owned(),
                 pod_subnet: "10.244.0.0/24".to_owned(),
-                unavailability: None,
+                unavailability: agent.unavailability,
             });
         }
         if !offers.is_empty() {
@@ -428,6 +452,10 @@ impl World {
                     self.event(Event::Released { released, refusal: None });
                 }
                 Command::Decline { offers, refuse } => offers.iter().for_each(|offer| self.take_back(offer, refuse)),
+                Command::AnswerInverseOffers { offers, accepted } => {
+                    let word = if accepted { "will leave" } else { "cannot leave" };
+                    self.answers.extend(offers.iter().map(|offer| format!("{word} {offer}")));
+                }
                 Command::Kill { task_id, .. } => match self.tasks.get_mut(&task_id) {
                     Some(task) => {
                         if !task.is_asked_to_end && !task.state.is_terminal() {
@@ -616,6 +644,9 @@ fn apply(resources: &mut Resources, operations: &[Operation]) {
                 resources.add(&Resources::from(reserved.sum()));
             }
             Operation::Launch(_) => {}
+            Operation::Grow { .. } | Operation::Shrink { .. } | Operation::Identified { .. } => {
+                unreachable!("no spec asks for it")
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Agents that leave, told as what was launched, killed and asked of the framework, in order.
+use framework_core::limits::LEAVE_BEFORE;
 use framework_core::plan::Status;
 use framework_core::spec::{
     DecommissionSpec, PlacementRule, PodSpec, Propagation, ServiceSpec, TaskSpec, VolumeSource, VolumeSpec,
@@ -147,4 +148,19 @@ fn uninstall_ends_although_an_agent_with_data_is_away() {
     world.run_until("the service is removed", 600, |world| world.stored.meta.uninstalled);
     let released: Vec<&String> = world.history.iter().filter(|line| line.starts_with("release")).collect();
     assert_eq!(released, ["release db-0@a1"]);
+}
+
+#[test]
+fn an_agent_is_left_an_hour_before_its_maintenance_and_not_earlier() {
+    let mut world = world(vec![pod("web", 1), with_data(pod("db", 1))], &["a1", "a2"]);
+    assert_eq!(world.running(), ["db-0.server@a1", "web-0.server@a1"]);
+    world.announce("a2", Span(LEAVE_BEFORE.0 + 30_000));
+    world.announce("a1", Span(LEAVE_BEFORE.0 + 30_000));
+    assert_eq!(world.answers, ["will leave a2-M", "will leave a2-M", "cannot leave a1-M"], "data does not move");
+    world.run(10);
+    assert!(world.history.is_empty(), "it is not due yet: {:?}", world.history);
+    world.add_agent("a3", 4000, 4096);
+    world.run_until("it has moved", 1000, |world| world.running() == ["db-0.server@a1", "web-0.server@a3"]);
+    world.run(50);
+    assert_eq!(world.running(), ["db-0.server@a1", "web-0.server@a3"], "nothing goes back");
 }

@@ -124,6 +124,8 @@ const TABLE: &[Row] = &[
     always(Apiserver, "proxy-client-key-file", "/etc/kubernetes/pki/front-proxy-client.key"),
     // Agents route to pods, so webhooks and aggregated APIs are reached at the pod itself: no kube-proxy is needed here.
     always(Apiserver, "enable-aggregator-routing", "true"),
+    // Asked to stop, it says at once that it is not ready and serves on until nobody is sent to it any more.
+    always(Apiserver, "shutdown-delay-duration", "2s"),
     always(Apiserver, "profiling", "false"),
     always(ControllerManager, "bind-address", "0.0.0.0"),
     always(ControllerManager, "secure-port", "{port}"),

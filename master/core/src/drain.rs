@@ -1,8 +1,8 @@
 //! What operators decide about agents: offered or not, and emptied. A drain has two levels: the frameworks hear of it
 //! first, as Mesos' inverse offers, and move what they have by their own rules; what is still there after the deadline
 //! the master kills.
-use model::call::{InverseOffer, SchedulerEvent};
-use model::{AgentId, FrameworkId, OfferId, Span};
+use model::call::SchedulerEvent;
+use model::{AgentId, Span};
 
 use crate::agent::AgentState;
 use crate::decision::{Decision, OfferEnd, Rejected};
@@ -19,7 +19,7 @@ impl Master {
         found.ok_or_else(|| Rejected::UnknownAgent { agent: agent.to_owned() })
     }
 
-    fn find_living(&self, agent: &str) -> Result<AgentId, Rejected> {
+    pub(crate) fn find_living(&self, agent: &str) -> Result<AgentId, Rejected> {
         let id = self.find_agent(agent)?;
         if self.agents[&id].state == AgentState::Gone {
             return Err(Rejected::AgentGone { agent_id: id });
@@ -44,9 +44,12 @@ impl Master {
             return Ok(());
         }
         if let AgentMode::Draining(drain) = before {
+            self.withdraw_inverse_offer(&id);
             self.call_off(&id, &drain);
         }
         self.set_mode(&id, AgentMode::Active);
+        // An announced window stands.
+        self.tell_inverse_offer(&id);
         self.mark(&id);
         Ok(())
     }
@@ -58,6 +61,7 @@ impl Master {
             return Err(Rejected::GraceTooLong { seconds: max_grace.0 / 1000, limit: limit.0 / 1000 });
         }
         let id = self.find_living(agent)?;
+        self.withdraw_inverse_offer(&id);
         if let AgentMode::Draining(before) = self.agents[&id].record.mode {
             self.call_off(&id, &before);
         }
@@ -66,12 +70,7 @@ impl Master {
         self.rescind_offers_of(&id);
         self.draining.insert(id.clone());
         self.timers.set(drain.deadline, Timer::Drain(id.clone()));
-        let connected: Vec<FrameworkId> =
-            self.frameworks.values().filter(|f| f.session().is_some()).map(|f| f.id().clone()).collect();
-        for framework_id in connected {
-            let event = SchedulerEvent::InverseOffers(vec![inverse_offer(&framework_id, &id, &drain)]);
-            self.tell_framework(&framework_id, event);
-        }
+        self.tell_inverse_offer(&id);
         self.drain_due(&id);
         Ok(())
     }
@@ -79,16 +78,15 @@ impl Master {
     fn call_off(&mut self, id: &AgentId, drain: &Drain) {
         self.draining.remove(id);
         self.timers.unset(drain.deadline, Timer::Drain(id.clone()));
-        let connected: Vec<FrameworkId> =
-            self.frameworks.values().filter(|f| f.session().is_some()).map(|f| f.id().clone()).collect();
-        for framework_id in connected {
-            self.tell_framework(&framework_id, SchedulerEvent::RescindInverseOffer(inverse_offer_id(id, drain)));
-        }
     }
 
     fn set_mode(&mut self, id: &AgentId, mode: AgentMode) {
         let agent = self.agents.get_mut(id).expect("the caller found it");
         agent.record.mode = mode;
+        if matches!(mode, AgentMode::Drained { .. }) {
+            // Nobody is asked any more.
+            agent.answers.clear();
+        }
         let record = agent.record.clone();
         self.outbox.persist(Record::Agent(record));
         self.dirty.agents.insert(id.clone());
@@ -100,21 +98,6 @@ impl Master {
             if let Some(offer) = self.end_offer(&offer_id, OfferEnd::Rescinded) {
                 self.tell_framework(&offer.framework_id, SchedulerEvent::Rescind(offer_id));
             }
-        }
-    }
-
-    /// Everything a framework that begins a session must know of drains.
-    pub(crate) fn tell_of_drains(&mut self, framework_id: &FrameworkId) {
-        let offers: Vec<InverseOffer> = self
-            .draining
-            .iter()
-            .filter_map(|id| match &self.agents[id].record.mode {
-                AgentMode::Draining(drain) => Some(inverse_offer(framework_id, id, drain)),
-                AgentMode::Active | AgentMode::Deactivated | AgentMode::Drained { .. } => None,
-            })
-            .collect();
-        if !offers.is_empty() {
-            self.tell_framework(framework_id, SchedulerEvent::InverseOffers(offers));
         }
     }
 
@@ -163,19 +146,5 @@ impl Master {
                 self.give_up(&id);
             }
         }
-    }
-}
-
-/// The same for every framework, and another one for every drain.
-fn inverse_offer_id(agent_id: &AgentId, drain: &Drain) -> OfferId {
-    OfferId::new(format!("{agent_id}-I{}", drain.since.0)).expect("made of an agent's id and a number")
-}
-
-fn inverse_offer(framework_id: &FrameworkId, agent_id: &AgentId, drain: &Drain) -> InverseOffer {
-    InverseOffer {
-        id: inverse_offer_id(agent_id, drain),
-        framework_id: framework_id.clone(),
-        agent_id: agent_id.clone(),
-        unavailable_from: drain.deadline,
     }
 }

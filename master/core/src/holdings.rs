@@ -1,4 +1,5 @@
-//! Reservations and volumes: what operations make of an agent's resources. Pure; `accept` and `teardown` say when.
+//! Reservations and volumes: what operations make of an agent's resources. Pure; `accept`, `titles` and `teardown` say
+//! when.
 use model::{Holding, Milli, Principal, Quantities, Resources, RoleName};
 
 use crate::decision::Rejected;
@@ -7,30 +8,49 @@ use crate::limits;
 /// The largest amount anybody may speak of: a million million units, far from where sums overflow.
 const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
 
-/// In whose name operations are asked, and for which role.
+/// In whose name operations are asked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claimant<'a> {
-    pub(crate) role: &'a RoleName,
+    /// The role of the offer; `None` for an operator, who may speak for any.
+    pub(crate) role: Option<&'a RoleName>,
     pub(crate) principal: &'a Principal,
 }
 
-/// Whether every amount is neither negative nor absurd.
-pub(crate) fn are_sane(resources: &Resources) -> bool {
-    let sane = |quantities: &Quantities| quantities.scalars().all(|(_, amount)| (0..=AMOUNT_MAX).contains(&amount.0));
-    sane(&resources.unreserved) && resources.held.values().all(|quantities| sane(quantities) && !quantities.is_empty())
+/// What operations change: the pool they draw from, and the agent's total, of which that is a part.
+#[derive(Debug)]
+pub(crate) struct Ground<'a> {
+    pub(crate) pool: &'a mut Resources,
+    pub(crate) total: &'a mut Resources,
 }
 
-/// Converts, in the pool of an accept and in the agent's total: takes `from` and puts `to`.
-fn convert(pool: &mut Resources, total: &mut Resources, from: &Resources, to: &Resources) -> Result<(), Rejected> {
-    pool.take(from).map_err(|missing| Rejected::TooMuch { missing })?;
-    total.take(from).expect("what is offered is part of the agent's total");
-    pool.add(to);
-    total.add(to);
-    Ok(())
+/// Whether every amount is neither negative nor absurd, and every title can be.
+pub(crate) fn are_sane(resources: &Resources) -> bool {
+    let sane = |quantities: &Quantities| quantities.amounts().all(|amount| (0..=AMOUNT_MAX).contains(&amount.0));
+    sane(&resources.unreserved)
+        && sane(&resources.revocable)
+        && resources.held.iter().all(|(holding, quantities)| {
+            sane(quantities) && !quantities.is_empty() && holding.reservation.check().is_ok()
+        })
+}
+
+impl Ground<'_> {
+    /// Takes `from` and puts `to`.
+    fn convert(&mut self, from: &Resources, to: &Resources) -> Result<(), Rejected> {
+        let new = to.held.keys().filter(|holding| !self.total.held.contains_key(holding)).count();
+        let (count, limit) = (self.total.held.len() + new, limits::HOLDINGS_PER_AGENT_MAX);
+        if new > 0 && count > limit {
+            return Err(Rejected::TooMany { what: "reservations and volumes on one agent", count, limit });
+        }
+        self.pool.take(from).map_err(|missing| Rejected::TooMuch { missing })?;
+        self.total.take(from).expect("what is offered is part of the agent's total");
+        self.pool.add(to);
+        self.total.add(to);
+        Ok(())
+    }
 }
 
 fn only_held(wanted: &Resources, volumes: bool) -> Result<(), Rejected> {
-    if wanted.held.is_empty() || !wanted.unreserved.is_empty() || !are_sane(wanted) {
+    if wanted.held.is_empty() || *wanted != wanted.holdings() || !are_sane(wanted) {
         return Err(Rejected::Malformed { what: "the operation must name reserved resources, and only those" });
     }
     match (volumes, wanted.held.keys().all(|holding| holding.volume.is_some() == volumes)) {
@@ -40,153 +60,168 @@ fn only_held(wanted: &Resources, volumes: bool) -> Result<(), Rejected> {
     }
 }
 
-fn claimed(holding: &Holding, claimant: Claimant<'_>) -> Result<(), Rejected> {
-    if holding.reservation.role != *claimant.role {
-        let (role, offered) = (holding.reservation.role.clone(), claimant.role.clone());
-        return Err(Rejected::WrongRole { role, offered });
+/// The one volume, and its size.
+fn one_volume(wanted: &Resources) -> Result<(&Holding, &Quantities), Rejected> {
+    only_held(wanted, true)?;
+    let (holding, quantities) = wanted.held.iter().next().expect("at least one, checked above");
+    if wanted.held.len() > 1 {
+        return Err(Rejected::Malformed { what: "the operation must name one volume" });
     }
-    if holding.reservation.principal != *claimant.principal {
+    if holding.is_shared() {
+        return Err(Rejected::Malformed { what: "a shared volume cannot be resized" });
+    }
+    match quantities.as_one_disk() {
+        Some((Some(disk), _)) if disk.is_exclusive() => {
+            Err(Rejected::Malformed { what: "a volume on a mount is as large as the mount" })
+        }
+        Some(_) => Ok((holding, quantities)),
+        None => Err(Rejected::Malformed { what: "a volume is made of one disk, and of nothing else" }),
+    }
+}
+
+/// Whether a new reservation may be made by the claimant.
+fn may_reserve(holding: &Holding, claimant: Claimant<'_>) -> Result<(), Rejected> {
+    let reservation = &holding.reservation;
+    if reservation.is_static {
+        return Err(Rejected::StaticReservation { role: reservation.role.clone() });
+    }
+    if let Some(role) = claimant.role.filter(|role| **role != reservation.role) {
+        return Err(Rejected::WrongRole { role: reservation.role.clone(), offered: role.clone() });
+    }
+    if reservation.principal != *claimant.principal {
         return Err(Rejected::WrongPrincipal { principal: claimant.principal.clone() });
     }
     Ok(())
 }
 
-/// Unreserved resources become reserved.
-pub(crate) fn reserve(
-    pool: &mut Resources,
-    total: &mut Resources,
+/// Whether the claimant may make a volume under a reservation: one of its own, or one that an operator or the agent's
+/// configuration made for its role or a role above.
+fn may_create(holding: &Holding, claimant: Claimant<'_>) -> Result<(), Rejected> {
+    let Some(role) = claimant.role else { return Ok(()) };
+    let reservation = &holding.reservation;
+    if !role.is_within(&reservation.role) {
+        return Err(Rejected::WrongRole { role: reservation.role.clone(), offered: role.clone() });
+    }
+    let is_for_all = reservation.is_static || reservation.principal.is_operator();
+    if !is_for_all && reservation.principal != *claimant.principal {
+        return Err(Rejected::WrongPrincipal { principal: claimant.principal.clone() });
+    }
+    Ok(())
+}
+
+/// Resources become reserved: unreserved ones, or those reserved for a role above.
+pub(crate) fn reserve(ground: &mut Ground<'_>, wanted: &Resources, claimant: Claimant<'_>) -> Result<(), Rejected> {
+    if wanted.held.keys().any(|holding| holding.reservation.role.as_str() == "*") {
+        return Err(Rejected::Malformed { what: "nothing can be reserved for the role '*'" });
+    }
+    only_held(wanted, false)?;
+    for holding in wanted.held.keys() {
+        may_reserve(holding, claimant)?;
+    }
+    ground.convert(&wanted.undone(), wanted)
+}
+
+/// What is reserved one way becomes reserved another way, however many steps that takes, without being free in between.
+pub(crate) fn re_reserve(
+    ground: &mut Ground<'_>,
+    source: &Resources,
     wanted: &Resources,
     claimant: Claimant<'_>,
 ) -> Result<(), Rejected> {
+    only_held(source, false)?;
     only_held(wanted, false)?;
-    for holding in wanted.held.keys() {
-        claimed(holding, claimant)?;
+    if source.held.len() > 1 || wanted.held.len() > 1 || source.sum() != wanted.sum() {
+        return Err(Rejected::Malformed {
+            what: "an update of a reservation leads from one to one other of the same size",
+        });
     }
-    if claimant.role.as_str() == "*" {
-        return Err(Rejected::Malformed { what: "nothing can be reserved for the role '*'" });
+    let (from, to) = (source.held.keys().next(), wanted.held.keys().next());
+    let (from, to) = (from.expect("checked above"), to.expect("checked above"));
+    if from.origin() != to.origin() {
+        return Err(Rejected::StaticReservation { role: from.reservation.outermost().role.clone() });
     }
-    let count = total.held.len() + wanted.held.keys().filter(|holding| !total.held.contains_key(holding)).count();
-    let limit = limits::HOLDINGS_PER_AGENT_MAX;
-    if count > limit {
-        return Err(Rejected::TooMany { what: "reservations and volumes on one agent", count, limit });
+    if !to.is_configured() {
+        may_reserve(to, claimant)?;
     }
-    convert(pool, total, &wanted.sum().into(), wanted)
+    ground.convert(source, wanted)
 }
 
-/// Reserved resources become unreserved. Whoever holds the offer may do so: a framework cleans up after its predecessors.
-pub(crate) fn unreserve(pool: &mut Resources, total: &mut Resources, wanted: &Resources) -> Result<(), Rejected> {
+/// Reserved resources lose their innermost reservation. Whoever holds the offer may do so: a framework cleans up after
+/// its predecessors.
+pub(crate) fn unreserve(ground: &mut Ground<'_>, wanted: &Resources) -> Result<(), Rejected> {
     only_held(wanted, false)?;
-    convert(pool, total, wanted, &wanted.sum().into())
+    if let Some(fixed) = wanted.held.keys().find(|holding| holding.is_configured()) {
+        return Err(Rejected::StaticReservation { role: fixed.reservation.role.clone() });
+    }
+    ground.convert(wanted, &wanted.undone())
 }
 
 /// Reserved disk becomes volumes.
-pub(crate) fn create(
-    pool: &mut Resources,
-    total: &mut Resources,
-    wanted: &Resources,
-    claimant: Claimant<'_>,
-) -> Result<(), Rejected> {
+pub(crate) fn create(ground: &mut Ground<'_>, wanted: &Resources, claimant: Claimant<'_>) -> Result<(), Rejected> {
     only_held(wanted, true)?;
     for (holding, quantities) in &wanted.held {
-        claimed(holding, claimant)?;
+        may_create(holding, claimant)?;
         let volume = holding.volume.as_ref().expect("only volumes, checked above");
-        let disk = Quantities { disk: quantities.disk, ..Quantities::default() };
-        if *quantities != disk || disk.disk <= Milli(0) {
-            return Err(Rejected::Malformed { what: "a volume is made of disk, and of nothing else" });
+        if quantities.as_one_disk().is_none() {
+            return Err(Rejected::Malformed { what: "a volume is made of one disk, and of nothing else" });
         }
         let exists = |other: &Holding| {
             other.reservation.role == holding.reservation.role
                 && other.volume.as_ref().is_some_and(|v| v.id == volume.id)
         };
-        if total.held.keys().any(exists) || wanted.held.keys().filter(|other| exists(other)).count() > 1 {
+        if ground.total.held.keys().any(exists) || wanted.held.keys().filter(|other| exists(other)).count() > 1 {
             return Err(Rejected::VolumeExists { volume: volume.id.clone() });
         }
     }
-    let (count, limit) = (total.held.len() + wanted.held.len(), limits::HOLDINGS_PER_AGENT_MAX);
-    if count > limit {
-        return Err(Rejected::TooMany { what: "reservations and volumes on one agent", count, limit });
-    }
-    convert(pool, total, &without_volumes(wanted), wanted)
+    ground.convert(&wanted.undone(), wanted)
 }
 
-/// Volumes become reserved disk; the agent deletes their data.
-pub(crate) fn destroy(pool: &mut Resources, total: &mut Resources, wanted: &Resources) -> Result<(), Rejected> {
+/// Volumes become reserved disk; the agent deletes their data. `used` says what something that runs has.
+pub(crate) fn destroy(ground: &mut Ground<'_>, wanted: &Resources, used: &Resources) -> Result<(), Rejected> {
     only_held(wanted, true)?;
-    convert(pool, total, wanted, &without_volumes(wanted))
+    if let Some(volume) =
+        wanted.held.keys().filter(|holding| used.held.contains_key(holding)).find_map(|holding| holding.volume.as_ref())
+    {
+        return Err(Rejected::VolumeInUse { volume: volume.id.clone() });
+    }
+    ground.convert(wanted, &wanted.undone())
 }
 
-fn without_volumes(volumes: &Resources) -> Resources {
-    let mut disk = Resources::default();
-    for (holding, quantities) in &volumes.held {
-        let plain = Holding { reservation: holding.reservation.clone(), volume: None };
-        disk.add(&Resources::held_as(plain, quantities.clone()));
+/// A volume becomes larger by disk under its own reservation, on its own disk.
+pub(crate) fn grow(ground: &mut Ground<'_>, volume: &Resources, addition: &Resources) -> Result<(), Rejected> {
+    let (holding, size) = one_volume(volume)?;
+    only_held(addition, false)?;
+    let plain = Holding::plain(holding.reservation.clone());
+    let more = addition.held.get(&plain).filter(|_| addition.held.len() == 1);
+    let on = |quantities: &Quantities| quantities.as_one_disk().map(|(disk, _)| disk.cloned());
+    let Some(more) = more.filter(|more| on(more).is_some() && on(more) == on(size)) else {
+        return Err(Rejected::Malformed { what: "a volume grows by disk under its own reservation, on its own disk" });
+    };
+    let mut larger = size.clone();
+    larger.add(more);
+    let mut from = volume.clone();
+    from.add(addition);
+    ground.convert(&from, &Resources::held_as(holding.clone(), larger))
+}
+
+/// A volume becomes smaller; what it loses is reserved as before.
+pub(crate) fn shrink(ground: &mut Ground<'_>, volume: &Resources, subtract: Milli) -> Result<(), Rejected> {
+    let (holding, size) = one_volume(volume)?;
+    let (disk, amount) = size.as_one_disk().expect("checked by one_volume()");
+    if subtract <= Milli(0) || subtract >= amount {
+        return Err(Rejected::Malformed { what: "a volume shrinks by something, and to something" });
     }
-    disk
+    let smaller = Quantities::of_disk(disk.cloned(), Milli(amount.0 - subtract.0));
+    let mut to = Resources::held_as(holding.clone(), smaller);
+    let freed = Quantities::of_disk(disk.cloned(), subtract);
+    to.add(&Resources::held_as(Holding::plain(holding.reservation.clone()), freed));
+    ground.convert(volume, &to)
 }
 
 /// What an agent reported, retitled as the master decided. `None` if it has not got that much any more.
 pub(crate) fn retitled(reported: &Resources, holdings: &Resources) -> Option<Resources> {
-    let mut unreserved = reported.sum();
-    for quantities in holdings.held.values() {
-        unreserved.take(quantities).ok()?;
-    }
-    Some(Resources { unreserved, held: holdings.held.clone() })
+    reported.as_configured().titled(holdings).ok()
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use model::{Reservation, Volume, VolumeId};
-
-    use super::*;
-
-    fn disk(amount: i64) -> Quantities {
-        Quantities { disk: Milli::units(amount), ..Quantities::default() }
-    }
-    fn held(role: &str, volume: Option<&str>, amount: i64) -> Resources {
-        let holding = Holding {
-            reservation: Reservation {
-                role: RoleName::new(role).expect("valid"),
-                principal: Principal::new("framework/f"),
-                labels: BTreeMap::new(),
-            },
-            volume: volume
-                .map(|id| Volume { id: VolumeId::new(id).expect("valid"), container_path: "data".to_owned() }),
-        };
-        Resources::held_as(holding, disk(amount))
-    }
-
-    #[test]
-    fn disk_is_reserved_made_a_volume_destroyed_and_unreserved() {
-        let (role, principal) = (RoleName::new("r").expect("valid"), Principal::new("framework/f"));
-        let claimant = Claimant { role: &role, principal: &principal };
-        let mut pool: Resources = disk(10).into();
-        let mut total: Resources = disk(12).into();
-        reserve(&mut pool, &mut total, &held("r", None, 4), claimant).expect("enough");
-        assert_eq!(total.to_string(), "disk 8 MiB + disk 4 MiB for r");
-        create(&mut pool, &mut total, &held("r", Some("v"), 3), claimant).expect("reserved");
-        assert_eq!(pool.to_string(), "disk 6 MiB + disk 1 MiB for r + disk 3 MiB for r as volume v");
-        assert!(matches!(
-            create(&mut pool, &mut total, &held("r", Some("v"), 1), claimant),
-            Err(Rejected::VolumeExists { .. })
-        ));
-        assert!(matches!(unreserve(&mut pool, &mut total, &held("r", None, 2)), Err(Rejected::TooMuch { .. })));
-        destroy(&mut pool, &mut total, &held("r", Some("v"), 3)).expect("there");
-        unreserve(&mut pool, &mut total, &held("r", None, 4)).expect("there");
-        assert_eq!((pool, total), (disk(10).into(), disk(12).into()));
-    }
-
-    #[test]
-    fn what_is_not_ones_own_is_refused() {
-        let (role, principal) = (RoleName::new("r").expect("valid"), Principal::new("framework/g"));
-        let claimant = Claimant { role: &role, principal: &principal };
-        let (mut pool, mut total): (Resources, Resources) = (disk(10).into(), disk(10).into());
-        let mut reserve = |wanted| reserve(&mut pool, &mut total, &wanted, claimant);
-        assert!(matches!(reserve(held("s", None, 1)), Err(Rejected::WrongRole { .. })));
-        assert!(matches!(reserve(held("r", None, 1)), Err(Rejected::WrongPrincipal { .. })));
-        assert!(matches!(reserve(disk(1).into()), Err(Rejected::Malformed { .. })));
-        assert!(matches!(reserve(held("r", Some("v"), 1)), Err(Rejected::Malformed { .. })));
-        assert!(matches!(reserve(held("r", None, -1)), Err(Rejected::Malformed { .. })));
-    }
-}
+mod tests;

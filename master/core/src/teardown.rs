@@ -1,7 +1,7 @@
 //! The end of a framework: its tasks are killed, its reservations, volumes and state are freed, its id is never used again.
 use model::call::SchedulerEvent;
 use model::link::ToAgent;
-use model::{AgentId, FrameworkId, Reason, Resources, TaskState};
+use model::{AgentId, FrameworkId, Holding, Reason, Reservation, Resources, TaskState};
 
 use crate::agent::Ghost;
 use crate::command::Command;
@@ -46,6 +46,7 @@ impl Master {
         self.outbox.persist(Record::Framework(record));
         self.outbox.persist(Record::DropState(id.clone()));
         self.free_vips(id);
+        self.drop_operations(id);
         self.turn_tasks_into_ghosts(id);
         let agents: Vec<AgentId> = self.agents.keys().cloned().collect();
         for agent_id in agents {
@@ -62,7 +63,9 @@ impl Master {
 
     fn end_session(&mut self, id: &FrameworkId, cause: TeardownCause) {
         let framework = self.frameworks.get_mut(id).expect("the caller has it");
-        match std::mem::replace(&mut framework.state, FrameworkState::TornDown) {
+        let before = framework.state;
+        framework.become_state(FrameworkState::TornDown);
+        match before {
             FrameworkState::Connected { session } => {
                 if let Some(Session::Framework { subscribed, .. }) = self.sessions.get_mut(&session) {
                     *subscribed = None;
@@ -118,18 +121,26 @@ impl Master {
     /// to whoever has its principal and its role.
     pub(crate) fn free_orphaned_holdings(&mut self, agent_id: &AgentId) {
         let agent = &self.agents[agent_id];
-        let mut orphaned = Resources::default();
-        for (holding, quantities) in &agent.record.holdings.held {
-            let reservation = &holding.reservation;
+        let is_orphan = |reservation: &Reservation| {
             let mut owners = self.frameworks.values().filter(|framework| {
                 framework.principal() == &reservation.principal
                     && framework.record.info.roles.contains(&reservation.role)
             });
             let (mut ended, mut alive) = (false, false);
             owners.by_ref().for_each(|owner| if owner.is_alive() { alive = true } else { ended = true });
-            if ended && !alive && !agent.uses(holding) {
-                orphaned.add(&Resources::held_as(holding.clone(), quantities.clone()));
+            ended && !alive
+        };
+        let (mut orphaned, mut freed) = (Resources::default(), Resources::default());
+        for (holding, quantities) in &agent.record.holdings.held {
+            if !is_orphan(&holding.reservation) || agent.uses(holding) {
+                continue;
             }
+            orphaned.add(&Resources::held_as(holding.clone(), quantities.clone()));
+            // What it refines may be somebody else's.
+            let back = |title: &Holding| title.undone();
+            let titles = std::iter::successors(Some(holding.clone()), back);
+            let heir = titles.skip(1).find(|title| !is_orphan(&title.reservation));
+            freed.add(&Resources::under(heir, quantities.clone()));
         }
         if orphaned.is_empty() {
             return;
@@ -147,12 +158,13 @@ impl Master {
         if agent.counts() {
             let mut total = agent.total.clone();
             total.take(&orphaned).expect("titles are part of the total");
-            total.add(&orphaned.sum().into());
+            total.add(&freed);
             self.set_holdings(agent_id, total);
             self.mark(agent_id);
         } else {
             // It hears of it when it is back: its own checkpoint is older than this generation.
             agent.record.holdings.take(&orphaned).expect("titles of the record");
+            agent.record.holdings.add(&freed.holdings());
             agent.record.orphans.add(&orphaned);
             agent.record.holdings_generation += 1;
             self.outbox.persist(Record::Agent(agent.record.clone()));

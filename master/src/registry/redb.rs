@@ -32,8 +32,12 @@ pub(crate) struct RedbRegistry {
 impl RedbRegistry {
     /// Opens the file, or makes it.
     pub(crate) fn open(path: &Path) -> Result<Self, RegistryError> {
-        let opened = Database::builder().set_cache_size(limits::REGISTRY_CACHE_BYTES).create(path);
-        let database = Arc::new(opened.map_err(|error| open_error(path, error))?);
+        let is_empty = std::fs::metadata(path).is_ok_and(|file| file.len() == 0);
+        if is_empty {
+            // The library would begin anew in it, and what was known would be forgotten without a word.
+            return Err(RegistryError::Corrupt { path: path.to_owned(), problem: "the file is empty".to_owned() });
+        }
+        let database = Arc::new(checked(path)?);
         // Every table exists from now on: readers need no special case.
         let prepare = || -> Result<(), redb::Error> {
             let mut transaction = database.begin_write()?;
@@ -155,6 +159,24 @@ fn successor(prefix: &[u8]) -> Vec<u8> {
         *last = last.checked_add(1).expect("prefixes end in a zero byte");
     }
     end
+}
+
+/// Opens the file and reads all of it once: a damaged page is found now, and not when somebody acts on what it says. The
+/// library panics on some damage; a panic would tell nobody what to do.
+fn checked(path: &Path) -> Result<Database, RegistryError> {
+    let open = || -> Result<(Database, bool), redb::Error> {
+        let mut database = Database::builder().set_cache_size(limits::REGISTRY_CACHE_BYTES).create(path)?;
+        let is_whole = database.check_integrity()?;
+        Ok((database, is_whole))
+    };
+    let corrupt = |problem: &str| RegistryError::Corrupt { path: path.to_owned(), problem: problem.to_owned() };
+    match std::panic::catch_unwind(open) {
+        Ok(Ok((database, true))) => Ok(database),
+        // It has repaired what can be derived from the rest, as after a crash.
+        Ok(Ok((database, false))) => Ok(database),
+        Ok(Err(error)) => Err(named(path, error)),
+        Err(_) => Err(corrupt("its pages contradict each other")),
+    }
 }
 
 fn open_error(path: &Path, error: redb::DatabaseError) -> RegistryError {

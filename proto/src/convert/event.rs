@@ -1,12 +1,12 @@
 //! Scheduler events.
 use std::collections::BTreeMap;
 
-use model::Timestamp;
-use model::call::{InverseOffer, Offer, SchedulerEvent};
+use model::{OperationState, OperationStatus, Span, Timestamp};
+use model::call::{InverseOffer, Offer, SchedulerEvent, Unavailability};
 
-use super::{FieldError, agent_id, executor_id, framework_id, offer_id, resources, role_name, task};
+use super::{FieldError, agent_id, executor_id, framework_id, offer_id, operation_id, resources, role_name, task};
 use crate::mesos::v1 as wire;
-use crate::mezzo::v1::OfferExtension;
+use crate::mezzo::v1::{InverseOfferExtension, OfferExtension};
 use wire::scheduler as sched;
 use wire::scheduler::event::Type as EventType;
 
@@ -46,6 +46,11 @@ pub fn to_wire(event: &SchedulerEvent, master: Option<&wire::MasterInfo>) -> sch
         SchedulerEvent::Update(status) => {
             out.update = Some(sched::event::Update { status: task::status_to_wire(status) });
             EventType::Update
+        }
+        SchedulerEvent::OperationUpdate(status) => {
+            let status = operation_status_to_wire(status);
+            out.update_operation_status = Some(sched::event::UpdateOperationStatus { status });
+            EventType::UpdateOperationStatus
         }
         SchedulerEvent::Failure { agent_id, executor_id } => {
             out.failure = Some(sched::event::Failure {
@@ -91,6 +96,7 @@ fn offer_to_wire(offer: &Offer) -> wire::Offer {
         attributes: attributes.collect(),
         allocation_info: Some(wire::resource::AllocationInfo { role: Some(offer.role.to_string()) }),
         domain,
+        unavailability: offer.unavailability.map(unavailability_to_wire),
         mezzo: Some(OfferExtension { address: offer.address.clone(), pod_subnet: offer.pod_subnet.clone() }),
         ..wire::Offer::default()
     }
@@ -150,31 +156,102 @@ pub fn from_wire(event: &sched::Event) -> Result<Option<SchedulerEvent>, FieldEr
             let id = &rescind.inverse_offer_id.value;
             SchedulerEvent::RescindInverseOffer(offer_id(id, "rescind_inverse_offer.inverse_offer_id")?)
         }
-        EventType::Unknown | EventType::Heartbeat | EventType::Message | EventType::UpdateOperationStatus => {
-            return Ok(None);
+        EventType::UpdateOperationStatus => {
+            let update = event.update_operation_status.as_ref().ok_or_else(|| missing("update_operation_status"))?;
+            let status = operation_status_from_wire(&update.status);
+            SchedulerEvent::OperationUpdate(status.map_err(|error| error.within("update_operation_status.status"))?)
         }
+        EventType::Unknown | EventType::Heartbeat | EventType::Message => return Ok(None),
     }))
 }
 
+/// Both directions of the states.
+const OPERATION_STATES: [(OperationState, wire::OperationState); 9] = [
+    (OperationState::Pending, wire::OperationState::OperationPending),
+    (OperationState::Finished, wire::OperationState::OperationFinished),
+    (OperationState::Failed, wire::OperationState::OperationFailed),
+    (OperationState::Error, wire::OperationState::OperationError),
+    (OperationState::Dropped, wire::OperationState::OperationDropped),
+    (OperationState::Unreachable, wire::OperationState::OperationUnreachable),
+    (OperationState::GoneByOperator, wire::OperationState::OperationGoneByOperator),
+    (OperationState::Recovering, wire::OperationState::OperationRecovering),
+    (OperationState::Unknown, wire::OperationState::OperationUnknown),
+];
+
+/// An operation's state's wire number.
+pub fn operation_state_to_wire(state: OperationState) -> i32 {
+    let pair = OPERATION_STATES.iter().find(|(own, _)| *own == state);
+    pair.expect("every state is in the table").1.into()
+}
+
+/// An operation's state from its wire number.
+///
+/// # Errors
+/// Nobody here knows the number.
+pub fn operation_state_from_wire(number: i32, path: &str) -> Result<OperationState, FieldError> {
+    let pair = OPERATION_STATES.iter().find(|(_, other)| i32::from(*other) == number);
+    pair.map(|(own, _)| *own).ok_or_else(|| FieldError::unknown(path, number))
+}
+
+fn operation_status_to_wire(status: &OperationStatus) -> wire::OperationStatus {
+    wire::OperationStatus {
+        operation_id: Some(wire::OperationId { value: status.operation_id.to_string() }),
+        state: operation_state_to_wire(status.state),
+        message: (!status.message.is_empty()).then(|| status.message.clone()),
+        converted_resources: Vec::new(),
+        uuid: status.uuid.map(|uuid| wire::Uuid { value: uuid.0.to_be_bytes().to_vec().into() }),
+        agent_id: status.agent_id.as_ref().map(|id| wire::AgentId { value: id.to_string() }),
+    }
+}
+
+fn operation_status_from_wire(status: &wire::OperationStatus) -> Result<OperationStatus, FieldError> {
+    let id = status.operation_id.as_ref().ok_or_else(|| FieldError::missing("operation_id"))?;
+    Ok(OperationStatus {
+        operation_id: operation_id(&id.value, "operation_id")?,
+        state: operation_state_from_wire(status.state, "state")?,
+        message: status.message.clone().unwrap_or_default(),
+        agent_id: status.agent_id.as_ref().map(|id| agent_id(&id.value, "agent_id")).transpose()?,
+        uuid: status.uuid.as_ref().map(|uuid| task::update_id(&uuid.value, "uuid")).transpose()?,
+    })
+}
+
 fn inverse_offer_to_wire(offer: &InverseOffer) -> wire::InverseOffer {
-    let nanoseconds = i64::try_from(offer.unavailable_from.0).unwrap_or(i64::MAX).saturating_mul(1_000_000);
     wire::InverseOffer {
         id: wire::OfferId { value: offer.id.to_string() },
         framework_id: wire::FrameworkId { value: offer.framework_id.to_string() },
         agent_id: Some(wire::AgentId { value: offer.agent_id.to_string() }),
-        unavailability: wire::Unavailability { start: wire::TimeInfo { nanoseconds }, duration: None },
+        unavailability: unavailability_to_wire(offer.unavailability),
         resources: Vec::new(),
+        mezzo: Some(InverseOfferExtension { is_drain: offer.is_drain }),
+    }
+}
+
+/// When an agent is not to be counted on.
+pub fn unavailability_to_wire(unavailability: Unavailability) -> wire::Unavailability {
+    let nanoseconds = |millis: u64| i64::try_from(millis).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    wire::Unavailability {
+        start: wire::TimeInfo { nanoseconds: nanoseconds(unavailability.start.0) },
+        duration: unavailability.duration.map(|span| wire::DurationInfo { nanoseconds: nanoseconds(span.0) }),
+    }
+}
+
+/// Likewise, from the wire; what is before 1970 or negative counts as zero.
+pub fn unavailability_from_wire(unavailability: &wire::Unavailability) -> Unavailability {
+    let millis = |nanoseconds: i64| u64::try_from(nanoseconds / 1_000_000).unwrap_or_default();
+    Unavailability {
+        start: Timestamp(millis(unavailability.start.nanoseconds)),
+        duration: unavailability.duration.as_ref().map(|span| Span(millis(span.nanoseconds))),
     }
 }
 
 fn inverse_offer_from_wire(offer: &wire::InverseOffer) -> Result<InverseOffer, FieldError> {
     let agent = offer.agent_id.as_ref().ok_or_else(|| FieldError::missing("agent_id"))?;
-    let millis = u64::try_from(offer.unavailability.start.nanoseconds / 1_000_000).unwrap_or_default();
     Ok(InverseOffer {
         id: offer_id(&offer.id.value, "id")?,
         framework_id: framework_id(&offer.framework_id.value, "framework_id")?,
         agent_id: agent_id(&agent.value, "agent_id")?,
-        unavailable_from: Timestamp(millis),
+        unavailability: unavailability_from_wire(&offer.unavailability),
+        is_drain: offer.mezzo.is_some_and(|extension| extension.is_drain),
     })
 }
 
@@ -199,5 +276,25 @@ fn offer_from_wire(offer: &wire::Offer) -> Result<Offer, FieldError> {
         region: domain.map(|domain| domain.region.name.clone()).unwrap_or_default(),
         zone: domain.map(|domain| domain.zone.name.clone()).unwrap_or_default(),
         pod_subnet: extension.pod_subnet,
+        unavailability: offer.unavailability.as_ref().map(unavailability_from_wire),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_of_an_operation_survives_the_wire() {
+        for (i, state) in OperationState::ALL.into_iter().enumerate() {
+            let event = SchedulerEvent::OperationUpdate(OperationStatus {
+                operation_id: model::OperationId::new("o").expect("valid"),
+                state,
+                message: if i == 0 { String::new() } else { "why".to_owned() },
+                agent_id: (i % 2 == 0).then(|| model::AgentId::new("a").expect("valid")),
+                uuid: (i % 3 == 0).then_some(model::UpdateId(9)),
+            });
+            assert_eq!(from_wire(&to_wire(&event, None)), Ok(Some(event)));
+        }
+    }
 }

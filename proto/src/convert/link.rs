@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use model::link::{AgentRegistration, AgentTask, FrameworkRef, FromAgent, Peer, ToAgent};
 use model::task::{Pod, Task};
-use model::{Principal, Span, Timestamp};
+use model::{Principal, Resources, Span, Timestamp};
 use prost::Message as _;
 
 use super::{
@@ -29,6 +29,10 @@ pub fn from_agent_to_wire(message: &FromAgent) -> wire::AgentMessage {
         }),
         FromAgent::Pong { number } => AgentKind::Pong(wire::Pong { number: *number }),
         FromAgent::Applied { generation } => AgentKind::Applied(wire::OperationsApplied { generation: *generation }),
+        FromAgent::Revocable(quantities) => {
+            let resources = Resources { revocable: quantities.clone(), ..Resources::default() };
+            AgentKind::Revocable(wire::RevocableResources { resources: resources::to_wire(&resources) })
+        }
     };
     wire::AgentMessage { kind: Some(kind) }
 }
@@ -52,6 +56,13 @@ pub fn from_agent_from_wire(message: &wire::AgentMessage) -> Result<FromAgent, F
         }
         AgentKind::Pong(pong) => FromAgent::Pong { number: pong.number },
         AgentKind::Applied(applied) => FromAgent::Applied { generation: applied.generation },
+        AgentKind::Revocable(revocable) => {
+            let resources = resources::from_wire(&revocable.resources).map_err(|error| error.within("revocable"))?;
+            if resources != resources.only_revocable() {
+                return Err(FieldError::new("revocable.resources", "holds something that is not revocable"));
+            }
+            FromAgent::Revocable(resources.revocable)
+        }
     })
 }
 

@@ -1,5 +1,5 @@
 //! `mesos.v1.TaskInfo`, `ExecutorInfo` and `TaskStatus`, and the tasks of [`model`].
-use model::task::{Discovery, DiscoveryPort, Pod, Task};
+use model::task::{Discovery, DiscoveryPort, Limit, Pod, Task, TaskLimits};
 use model::{Reason, Resources, Source, Span, TaskHead, TaskState, TaskStatus, Timestamp, UpdateId};
 use prost::Message as _;
 
@@ -29,7 +29,25 @@ pub fn head_from_info(info: &wire::TaskInfo) -> Result<TaskHead, FieldError> {
         secrets: secrets(info)?,
         privileged: info.mezzo.as_ref().is_some_and(|extension| extension.privileged),
         cleans_up: info.mezzo.as_ref().is_some_and(|extension| !extension.clean_up.is_empty()),
+        limits: limits_from_wire(info)?,
     })
+}
+
+fn limits_from_wire(info: &wire::TaskInfo) -> Result<TaskLimits, FieldError> {
+    let mut limits = TaskLimits::default();
+    for (name, scalar) in &info.limits {
+        let path = format!("limits.{name}");
+        let slot = match name.as_str() {
+            "cpus" => &mut limits.cpus,
+            "mem" => &mut limits.mem,
+            _ => return Err(FieldError::new(path, "is not cpus and not mem: nothing else may exceed what a task takes")),
+        };
+        *slot = Some(match scalar.value {
+            f64::INFINITY => Limit::Infinite,
+            value => Limit::AtMost(resources::milli(value, &path)?),
+        });
+    }
+    Ok(limits)
 }
 
 /// A task as a framework sends it. The payload is encoded anew.
@@ -167,7 +185,8 @@ pairs!(reason_out, reason_in, Reason, WireReason {
     MasterDisconnected = MasterDisconnected, ContainerLimitationMemory = ContainerLimitationMemory,
     Reconciliation = Reconciliation, AgentDisconnected = AgentDisconnected, AgentRemoved = AgentRemoved,
     AgentRestarted = AgentRestarted, AgentUnknown = AgentUnknown, TaskInvalid = TaskInvalid,
-    TaskUnauthorized = TaskUnauthorized, TaskUnknown = TaskUnknown, ContainerLimitation = ContainerLimitation,
+    TaskUnauthorized = TaskUnauthorized, TaskUnknown = TaskUnknown,
+    ContainerPreempted = ContainerPreempted, ContainerLimitation = ContainerLimitation,
     ContainerLimitationDisk = ContainerLimitationDisk, ContainerLaunchFailed = ContainerLaunchFailed,
     ExecutorRegistrationTimeout = ExecutorRegistrationTimeout,
     ExecutorReregistrationTimeout = ExecutorReregistrationTimeout, TaskGroupInvalid = TaskGroupInvalid,

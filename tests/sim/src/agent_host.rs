@@ -22,6 +22,8 @@ pub(crate) struct AgentHost {
     pub(crate) session: Option<SessionId>,
     disk: Disk,
     disk_until: u64,
+    /// The disk is slow until then.
+    pub(crate) stalled_until: u64,
     /// Nothing more fits on the disk until then.
     pub(crate) full_until: u64,
     wake: Option<u64>,
@@ -60,6 +62,7 @@ impl AgentHost {
             session: None,
             disk: Disk::default(),
             disk_until: 0,
+            stalled_until: 0,
             full_until: 0,
             wake: None,
             skew: 0,
@@ -187,7 +190,8 @@ impl World {
                 }
             }
             Command::Checkpoint { batch, writes } => {
-                let at = (self.now + self.rng.between(1, 10)).max(self.agents[agent].disk_until);
+                let slow = self.agents[agent].stalled_until.max(self.now);
+                let at = (slow + self.rng.between(1, 10)).max(self.agents[agent].disk_until);
                 self.agents[agent].disk_until = at;
                 self.at(at, Happening::AgentDurable { agent, life, batch, writes });
             }

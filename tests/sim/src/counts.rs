@@ -5,6 +5,8 @@ use std::fmt;
 use master_core::Rejected;
 use model::TaskState;
 
+use crate::coverage;
+
 /// Counters by name.
 #[derive(Debug, Clone, Default)]
 pub struct Counts(BTreeMap<String, u64>);
@@ -73,9 +75,6 @@ const ROWS: &[(Option<TaskState>, TaskState)] = {
     ]
 };
 
-/// Rejections that only limits far beyond a small cluster, or an operator's last word on an agent or a name, bring about.
-const BEYOND: &[&str] = &["TooMany", "Busy", "StateTooLarge", "NoSubnet", "NoVip", "Renamed"];
-
 impl Counts {
     pub(crate) fn hit(&mut self, name: impl Into<String>) {
         *self.0.entry(name.into()).or_default() += 1;
@@ -97,10 +96,9 @@ impl Counts {
     pub fn missing(&self) -> Vec<String> {
         let faults = FAULTS.iter().map(|name| format!("fault: {name}"));
         let rows = ROWS.iter().map(|(from, to)| row(*from, *to));
-        let rejections = Rejected::ALL.iter().map(|(_, name)| *name).filter(|name| !BEYOND.contains(name));
         faults
             .chain(rows)
-            .chain(rejections.map(|name| format!("rejected: {name}")))
+            .chain(coverage::required())
             .filter(|name| !self.0.contains_key(name))
             .collect()
     }

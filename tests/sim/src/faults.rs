@@ -169,7 +169,11 @@ impl World {
             }
             10 => {
                 self.counts.hit("fault: stalled disk");
-                self.master.stalled_until = self.now + self.rng.between(100, 4000);
+                match self.rng.index(self.agents.len() + 1) {
+                    0 => self.master.stalled_until = self.now + self.rng.between(100, 4000),
+                    // Longer than a master waits for an agent that is away.
+                    number => self.agents[number - 1].stalled_until = self.now + self.rng.between(100, 60_000),
+                }
             }
             11 => self.deposed_master()?,
             12 => {
@@ -305,7 +309,7 @@ impl World {
         self.cut_off.clear();
         self.after(0, Happening::MasterStarts);
         for agent in 0..self.agents.len() {
-            self.agents[agent].full_until = 0;
+            (self.agents[agent].stalled_until, self.agents[agent].full_until) = (0, 0);
             self.after(10, Happening::AgentStarts { agent });
             // A drain that nobody called off would never let anybody back.
             self.after(1000, Happening::AgentReactivated { agent });

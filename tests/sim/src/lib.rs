@@ -11,6 +11,7 @@
 use std::panic::{self, AssertUnwindSafe};
 
 pub mod counts;
+pub mod coverage;
 
 mod agent_host;
 mod checks;

@@ -24,7 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("xtask", &[]),
     ("sim", &["master-core", "agent-core", "framework-core", "model"]),
     // Its scheduler of somebody else's package is written against what frameworks are given.
-    ("e2e", &["framework-sdk", "model", "daemon"]),
+    ("e2e", &["framework-sdk", "proto", "model", "daemon"]),
     ("tidy", &[]),
 ];
 

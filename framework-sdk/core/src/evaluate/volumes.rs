@@ -40,7 +40,7 @@ pub(super) fn check(need: &Need, available: &Resources, title: Option<&Reservati
                         task: task.name.clone(),
                         holding: Holding {
                             reservation: title.clone(),
-                            volume: Some(Volume { id, container_path: volume.container_path.clone() }),
+                            volume: Some(Volume::new(id, volume.container_path.clone())),
                         },
                         quantities: Quantities { disk: Milli::units((*size_mib).into()), ..Quantities::default() },
                         is_new: true,

@@ -1,5 +1,6 @@
 //! Agents come, go and come back.
 use super::*;
+use crate::config::RemovalLimit;
 
 fn world() -> World {
     let mut world = World::new(Config::default());
@@ -127,4 +128,25 @@ fn the_newer_view_of_holdings_stands() {
     world.accept(F, offer_id(1), operations, 1000);
     let text = world.agent(2, registration("one", Some(1), with_reserved, vec![]));
     assert!(text.contains("a2: holdings 2: nothing\n"), "it did not hear of the last change: {text}");
+}
+
+#[test]
+fn no_more_agents_become_unreachable_at_once_than_the_limit_allows() {
+    let patient = Config { ping_interval: Span::seconds(3600), offer_timeout: None, ..Config::default() };
+    let limit = RemovalLimit { agents: 1, within: Span::seconds(60) };
+    let mut world = World::new(Config { removal_limit: Some(limit), ..patient });
+    world.framework(F, "f", None, &["r"]);
+    for (number, name) in [(1, "one"), (2, "two"), (3, "three")] {
+        world.agent(number, registration(name, None, amount(4, 1024), vec![]));
+    }
+    for number in [1, 2, 3] {
+        world.step(Event::AgentClosed { session: SessionId(number) });
+    }
+    let text = world.wait(Span::seconds(20));
+    assert_eq!(text.matches("failure").count(), 1, "{text}");
+    let text = world.wait(Span::seconds(60));
+    assert_eq!(text.matches("failure").count(), 1, "the next when the first is a minute ago: {text}");
+    world.agent(4, registration("three", Some(3), amount(4, 1024), vec![]));
+    let text = world.wait(Span::seconds(300));
+    assert!(!text.contains("failure"), "one that is back is not lost: {text}");
 }

@@ -212,6 +212,8 @@ impl Load {
             failover_timeout: Span::seconds(24 * 3600),
             api_url: None,
             principal: self.principal.clone(),
+            capabilities: BTreeSet::new(),
+            offer_filters: BTreeMap::new(),
         };
         self.call(&Call::Subscribe {
             info,
