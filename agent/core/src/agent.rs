@@ -5,7 +5,7 @@
 //! wait for it. Only what depends on no change (a pong, dialling) leaves at once. Effects leave in the order they arose.
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::link::{AgentTask, FromAgent, Peer};
+use model::link::{AgentRegistration, AgentTask, FromAgent, Peer};
 use model::{FrameworkId, Refusal, Resources, TaskId, Timestamp, UpdateId};
 
 use crate::checkpoint::{AgentRecord, Checkpoint, VERSION, Write};
@@ -62,9 +62,11 @@ pub struct Agent {
     /// How full the disk is, in thousandths.
     pub(crate) disk_used: u16,
     writes: Vec<Write>,
-    effects: Vec<Effect>,
+    pub(crate) effects: Vec<Effect>,
     batch: u64,
     held: BTreeMap<u64, Vec<Effect>>,
+    /// Counts registrations: one that was held back for a session that is gone is not sent on the next.
+    pub(crate) attempt: u64,
 }
 
 /// What waits for a batch.
@@ -73,6 +75,8 @@ pub(crate) enum Effect {
     Do(Command),
     /// Send this update if it is still the head of the task's stream. Another head has its own batch to wait for.
     SendHead(PodId, TaskId, UpdateId),
+    /// Register, if this is still the newest attempt.
+    Register(u64, Box<AgentRegistration>),
 }
 
 impl Agent {
@@ -113,6 +117,7 @@ impl Agent {
             effects: Vec::new(),
             batch: 0,
             held: BTreeMap::new(),
+            attempt: 0,
         };
         for (launch, progress) in checkpointed {
             agent.recover(launch, progress, is_rebooted);
@@ -170,6 +175,13 @@ impl Agent {
     /// Everything it has, with holdings.
     pub fn total(&self) -> &Resources {
         &self.total
+    }
+    fn is_registering(&self) -> bool {
+        matches!(self.link, Link::Registering { .. })
+    }
+    /// Whether everything that was decided is on the disk.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.held.is_empty()
     }
     /// What it knows of itself.
     pub fn record(&self) -> &AgentRecord {
@@ -288,6 +300,11 @@ impl Agent {
     fn release(&mut self, effect: Effect, out: &mut Vec<Command>) {
         match effect {
             Effect::SendHead(pod_id, task_id, uuid) => self.send_head(&pod_id, &task_id, uuid, out),
+            Effect::Register(attempt, registration) => {
+                if attempt == self.attempt && self.is_registering() {
+                    out.push(Command::Send(FromAgent::Register(registration)));
+                }
+            }
             // A message held for a session that is gone: registering anew says it all again.
             Effect::Do(Command::Send(FromAgent::Applied { .. } | FromAgent::Update { .. }))
                 if !self.is_registered() => {}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use model::link::{AgentRegistration, FromAgent, GIVEN_UP, ToAgent};
 use model::{AgentId, FrameworkId, Span, Timestamp};
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Effect};
 use crate::command::{Command, Decision, Network};
 use crate::limits;
 use crate::mutation::{Mutation, mutated};
@@ -48,7 +48,9 @@ impl Agent {
     pub(crate) fn link_up(&mut self, out: &mut Vec<Command>) {
         let Link::Dialling { failed } = self.link else { return };
         self.link = Link::Registering { failed, deadline: self.now + limits::REGISTRATION_TIMEOUT };
-        out.push(Command::Send(FromAgent::Register(Box::new(AgentRegistration {
+        self.attempt += 1;
+        // What it says of tasks must be on the disk: after a crash the agent would take it back.
+        let registration = AgentRegistration {
             agent_id: self.record.agent_id.clone(),
             name: self.config.name.clone(),
             address: self.config.address.clone(),
@@ -61,7 +63,12 @@ impl Agent {
             software: self.config.software.clone(),
             epoch_seen: self.record.epoch_seen,
             tasks: self.tasks().collect(),
-        }))));
+        };
+        if mutated(Mutation::RegistersBeforeTheDisk) {
+            out.push(Command::Send(FromAgent::Register(Box::new(registration))));
+        } else {
+            self.effects.push(Effect::Register(self.attempt, Box::new(registration)));
+        }
     }
 
     pub(crate) fn link_down(&mut self, out: &mut Vec<Command>) {

@@ -124,7 +124,7 @@ impl Agent {
         if !self.is_registered() {
             return;
         }
-        let now = self.now;
+        let (now, is_durable) = (self.now, self.is_durable());
         let Some(pod) = self.pods.get_mut(pod_id) else { return };
         let framework_id = pod.launch.framework.id.clone();
         let Some(task) = pod.task_mut(task_id) else { return };
@@ -133,7 +133,8 @@ impl Agent {
         }
         let Some(head) = task.stream.front().filter(|head| head.uuid == Some(uuid)).cloned() else { return };
         task.in_flight = Some(InFlight { again: now + limits::UPDATE_RETRY_MIN, delay: limits::UPDATE_RETRY_MIN });
-        out.push(Command::Send(FromAgent::Update { framework_id, status: head, latest_state: task.latest.state }));
+        let latest_state = if is_durable { task.latest.state } else { head.state };
+        out.push(Command::Send(FromAgent::Update { framework_id, status: head, latest_state }));
     }
 
     /// Repeats what was not acknowledged in time.
@@ -141,7 +142,7 @@ impl Agent {
         if !self.is_registered() {
             return;
         }
-        let now = self.now;
+        let (now, is_durable) = (self.now, self.is_durable());
         for pod in self.pods.values_mut() {
             let framework_id = pod.launch.framework.id.clone();
             for task in &mut pod.tasks {
@@ -152,10 +153,12 @@ impl Agent {
                     if mutated(Mutation::SendsOnce) {
                         continue;
                     }
+                    // What is newer may not be on the disk yet.
+                    let latest_state = if is_durable { task.latest.state } else { head.state };
                     out.push(Command::Send(FromAgent::Update {
                         framework_id: framework_id.clone(),
                         status: head,
-                        latest_state: task.latest.state,
+                        latest_state,
                     }));
                 }
             }

@@ -156,7 +156,7 @@ impl Pool {
     fn find(&self, words: &[&str]) -> Result<Vec<Pid>> {
         let place = self.place().display().to_string();
         let found = processes()?.into_iter().filter(|(_, arguments)| {
-            arguments.windows(words.len()).any(|window| window == words)
+            (words.is_empty() || arguments.windows(words.len()).any(|window| window == words))
                 && arguments.iter().any(|argument| argument.starts_with(&place))
         });
         Ok(found.map(|(pid, _)| pid).collect())
