@@ -19,6 +19,7 @@ mod disk;
 mod faults;
 mod framework_host;
 mod master_host;
+mod quotas;
 mod rng;
 mod service_host;
 mod service_spec;

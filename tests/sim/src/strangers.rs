@@ -20,7 +20,8 @@ impl World {
         }
         self.strange_agents()?;
         self.strange_frameworks()?;
-        self.strange_operators()
+        self.strange_operators()?;
+        self.change_quotas()
     }
 
     fn strange_agents(&mut self) -> Result<(), String> {
@@ -82,12 +83,23 @@ impl World {
             suppressed: BTreeSet::new(),
             constraints: Default::default(),
         };
+        // What it wants is about a role that it has not got.
+        let foreign = RoleName::new("foreign").expect("valid");
+        let (mut constrained, mut filtered) = (say(None, "x", &["r"]), say(None, "x", &["r"]));
+        if let Call::Subscribe { constraints, .. } = &mut constrained {
+            constraints.0.insert(foreign.clone(), Vec::new());
+        }
+        if let Call::Subscribe { info, .. } = &mut filtered {
+            info.offer_filters.insert(foreign, Vec::new());
+        }
         let nobody = Some(FrameworkId::new("m-999").expect("valid"));
         for (principal, call, key) in [
             ("framework/x", say(None, "y", &["r"]), "k"),
             ("framework/x", say(None, "x", &[]), "k"),
             ("framework/x", say(nobody, "x", &["r"]), "k"),
             ("framework/x", Call::Teardown, "k"),
+            ("framework/x", constrained, "k"),
+            ("framework/x", filtered, "k"),
             ("operator/x", say(None, &own_name, &["r"]), "k"),
             ("operator/x", say(own_id.clone(), &own_name, &["r"]), "k"),
             ("operator/x", say(ended, "x", &["r"]), "k"),

@@ -174,6 +174,7 @@ impl World {
         self.until(begin + if self.crash.is_some() { CRASH_MS } else { FAULTY_MS })?;
         self.faults = false;
         self.heal();
+        self.clear_quotas()?;
         let deadline = self.now + CONVERGENCE_MS;
         self.converge(deadline, checks::is_settled)?;
         // What was declined all the while is offered again: everybody wants more, and nobody asks for it.

@@ -11,14 +11,14 @@ use super::ceiling::Cut;
 
 /// Somebody is offered something.
 #[derive(Debug)]
-pub(super) struct Turn {
-    pub(super) role: RoleName,
-    pub(super) framework_id: FrameworkId,
-    pub(super) resources: Resources,
+pub(crate) struct Turn {
+    pub(crate) role: RoleName,
+    pub(crate) framework_id: FrameworkId,
+    pub(crate) resources: Resources,
 }
 
 /// Somebody is not.
-pub(super) type Reason = (FrameworkId, RoleName, Withheld);
+pub(crate) type Reason = (FrameworkId, RoleName, Withheld);
 
 /// Less of it than this helps nobody: 0.01 cpus, 32 MiB of memory.
 pub(super) fn least(name: &str) -> Milli {
@@ -37,7 +37,7 @@ fn is_worth_an_offer(resources: &Resources, sets: &[Quantities]) -> bool {
 
 impl Master {
     /// The first in order to whom some of this may be offered, and why it was not those before.
-    pub(super) fn find_turn(&self, agent_id: &AgentId, free: &Resources) -> (Option<Turn>, Vec<Reason>) {
+    pub(crate) fn find_turn(&self, agent_id: &AgentId, free: &Resources) -> (Option<Turn>, Vec<Reason>) {
         let mut reasons = Vec::new();
         let shares = &self.allocator.shares;
         for role in self.roles_for(free) {

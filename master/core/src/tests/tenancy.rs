@@ -322,6 +322,39 @@ fn a_framework_may_change_what_it_wants_without_a_new_session() {
 }
 
 #[test]
+fn an_agent_that_constraints_exclude_is_withheld() {
+    use model::constraint::{Constraint, OfferConstraints, Predicate, Selector};
+    let mut world = World::new(Config::default());
+    let rack = Constraint { selector: Selector::Attribute("rack".to_owned()), predicate: Predicate::Exists };
+    let constraints = OfferConstraints([(role("r"), vec![vec![rack]])].into());
+    world.step(Event::FrameworkOpened { session: F, principal: Principal::new("framework/f") });
+    world.call(F, Call::Subscribe { info: info("f", None, &["r"]), suppressed: BTreeSet::new(), constraints });
+    world.agent(1, registration("none", None, amount(4, 1024), vec![]));
+    let constrained = |decision: &Decision| matches!(decision, Decision::Withheld { reason: Withheld::Constrained, .. });
+    assert!(world.decisions.iter().any(constrained));
+    let mut racked = registration("racked", None, amount(4, 1024), vec![]);
+    racked.attributes.insert("rack".to_owned(), "1".to_owned());
+    let text = world.agent(2, racked);
+    assert!(text.contains("m-S2 r: cpus 4"), "{text}");
+}
+
+#[test]
+fn who_has_too_many_offers_gets_none() {
+    let mut world = World::new(Config::default());
+    world.framework(F, "f", None, &["r"]);
+    world.agent(1, registration("one", None, amount(4, 1024), vec![]));
+    let offer = world.master.offers.get(&offer_id(1)).cloned().expect("offered");
+    let limit = crate::limits::OFFERS_PER_FRAMEWORK_MAX;
+    for n in 2..=limit {
+        let id = offer_id(u64::try_from(n).expect("small"));
+        world.master.offers.lend(model::call::Offer { id, ..offer.clone() }, None);
+    }
+    let (turn, reasons) = world.master.find_turn(&agent_id(1), &amount(4, 1024));
+    assert!(turn.is_none());
+    assert_eq!(reasons, [(framework_id(1), role("r"), Withheld::TooManyOffers { limit })]);
+}
+
+#[test]
 fn every_call_gets_a_result_and_a_foreign_role_is_refused() {
     let mut world = World::new(Config::default());
     world.framework(F, "f", None, &["r"]);
