@@ -397,3 +397,39 @@ fn the_fuller_the_disk_the_sooner_sandboxes_go() {
         assert_eq!(removed, !kept, "{used_permille} permille after {hours} hours");
     }
 }
+
+#[test]
+fn a_registration_says_nothing_that_is_not_on_the_disk() {
+    let mut rig = Rig::registered();
+    rig.launch("e", &[("a", 1)]);
+    rig.run(&pod_id(), &["a"]);
+    rig.acknowledge_all();
+    rig.take();
+    // From now on the disk is slow.
+    let mut slow = |event| {
+        let mut out = Vec::new();
+        rig.agent.step(rig.now, event, &mut out);
+        invariants::check(&rig.agent).expect("invariants hold");
+        out
+    };
+    let task_id = TaskId::new("a").expect("valid");
+    let report = Report { number: 2, task_id, at: Timestamp(2000), kind: ended(1, false) };
+    let out = slow(Event::Report { pod_id: pod_id(), report });
+    let batch = out
+        .iter()
+        .find_map(|command| if let Command::Checkpoint { batch, .. } = command { Some(*batch) } else { None });
+    let registrations = |out: &[Command]| {
+        let states = out.iter().filter_map(|command| match command {
+            Command::Send(FromAgent::Register(said)) => Some(said.tasks.iter().map(|task| task.latest.state).collect()),
+            _ => None,
+        });
+        states.collect::<Vec<Vec<TaskState>>>()
+    };
+    for _ in 0..2 {
+        let mut out = slow(Event::LinkDown { why: "broken".to_owned() });
+        out.extend(slow(Event::LinkUp));
+        assert_eq!(registrations(&out), Vec::<Vec<TaskState>>::new(), "the end of the task may be taken back");
+    }
+    let out = slow(Event::Checkpointed { batch: batch.expect("an end is written down") });
+    assert_eq!(registrations(&out), [[TaskState::Failed]], "once, for the session that there is");
+}
