@@ -72,7 +72,11 @@ async fn everybody_does_only_what_its_certificate_says() {
     };
     let call = scheduler::Call {
         r#type: Some(scheduler::call::Type::Subscribe.into()),
-        subscribe: Some(scheduler::call::Subscribe { framework_info: info, suppressed_roles: Vec::new(), offer_constraints: None }),
+        subscribe: Some(scheduler::call::Subscribe {
+            framework_info: info,
+            suppressed_roles: Vec::new(),
+            offer_constraints: None,
+        }),
         ..scheduler::Call::default()
     };
     let sequence = foreign.call(Some(call), Vec::new()).await;

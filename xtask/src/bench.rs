@@ -33,9 +33,15 @@ pub(crate) struct Options {
     /// Clusters with three of every component of the control plane, on a pool of four agents
     #[arg(long)]
     ha: bool,
+    /// Only the allocator: one cycle over 10,000 agents for 1,000 frameworks, without a pool
+    #[arg(long, conflicts_with_all = ["runs", "beside", "ha"])]
+    allocator: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.allocator {
+        return allocator();
+    }
     setup::run()?;
     let workspace = Workspace::find()?;
     let cache = Cache::open()?;
@@ -96,6 +102,13 @@ fn measure(mezzo: &Mezzo, kubeconfig: &Path, options: &Options) -> Result<Times>
         }
     }
     Ok(times)
+}
+
+/// The master's core measures itself; it is built as it is released.
+fn allocator() -> Result<()> {
+    let workspace = Workspace::find()?;
+    let bench = ["bench", "--package", "master-core", "--bench", "allocation"];
+    Tool::cargo().args(bench).directory(&workspace.root).run()
 }
 
 fn beside(script: &Path, cache: &Cache) -> Result<Duration> {

@@ -160,8 +160,10 @@ impl Master {
             self.timers.set(at, Timer::Offer(id.clone()));
         }
         self.offers.lend(offer.clone(), expires);
-        // Those who come next in this step must see what is left.
-        self.note_headroom(agent_id);
+        // Those who come next in this step must see what is left, if anything is kept for anybody.
+        if !self.allocator.shares.needed().is_empty() {
+            self.note_headroom(agent_id);
+        }
         self.dirty.agents.insert(agent_id.clone());
         self.dirty.frameworks.insert(framework_id.clone());
         self.dirty.roles.insert(role.clone());

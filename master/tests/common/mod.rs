@@ -245,7 +245,11 @@ impl Framework {
         let call = scheduler::Call {
             framework_id: id,
             r#type: Some(scheduler::call::Type::Subscribe.into()),
-            subscribe: Some(scheduler::call::Subscribe { framework_info: info, suppressed_roles: Vec::new(), offer_constraints: None }),
+            subscribe: Some(scheduler::call::Subscribe {
+                framework_info: info,
+                suppressed_roles: Vec::new(),
+                offer_constraints: None,
+            }),
             ..scheduler::Call::default()
         };
         self.call(Some(call), Vec::new()).await;

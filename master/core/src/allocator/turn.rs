@@ -39,6 +39,7 @@ impl Master {
     /// The first in order to whom some of this may be offered, and why it was not those before.
     pub(crate) fn find_turn(&self, agent_id: &AgentId, free: &Resources) -> (Option<Turn>, Vec<Reason>) {
         let mut reasons = Vec::new();
+        let has_gpus = self.agents[agent_id].total.sum().gpus > Milli(0);
         let shares = &self.allocator.shares;
         for role in self.roles_for(free) {
             let mut usable = free.usable_by(role);
@@ -53,7 +54,7 @@ impl Master {
                     continue;
                 }
                 let resources = mine.as_ref().unwrap_or(&usable);
-                match self.withholds(framework, role, agent_id, resources, cut.as_ref()) {
+                match self.withholds((framework, role), (agent_id, has_gpus), resources, cut.as_ref()) {
                     None => {
                         let resources = mine.unwrap_or(usable);
                         let turn = Turn { role: role.clone(), framework_id: framework_id.clone(), resources };
@@ -75,17 +76,20 @@ impl Master {
         if shares.needed().is_empty() {
             return Box::new(shares.roles_in_order());
         }
-        let (promised, others): (Vec<_>, Vec<_>) =
-            shares.roles_in_order().partition(|role| shares.is_promised(role, &free.unreserved));
-        Box::new(promised.into_iter().chain(others))
+        // Lazily: most often one of the first has its turn, and nobody looks at the others.
+        let unreserved = free.unreserved.clone();
+        let promised = move |role: &&RoleName| shares.is_promised(role, &unreserved);
+        let others = promised.clone();
+        Box::new(
+            shares.roles_in_order().filter(promised).chain(shares.roles_in_order().filter(move |role| !others(role))),
+        )
     }
 
     /// Why this is not offered to the framework; what lasts longest is said first.
     fn withholds(
         &self,
-        framework: &Framework,
-        role: &RoleName,
-        agent_id: &AgentId,
+        (framework, role): (&Framework, &RoleName),
+        (agent_id, has_gpus): (&AgentId, bool),
         offered: &Resources,
         cut: Option<&Cut>,
     ) -> Option<Withheld> {
@@ -96,10 +100,7 @@ impl Master {
         if is_foreign && !info.capabilities.contains(&Capability::RegionAware) {
             return Some(Withheld::OtherRegion { region: region.clone() });
         }
-        if self.config.gpu_guard
-            && !info.capabilities.contains(&Capability::GpuResources)
-            && agent.total.sum().gpus > Milli(0)
-        {
+        if has_gpus && self.config.gpu_guard && !info.capabilities.contains(&Capability::GpuResources) {
             return Some(Withheld::HasGpus);
         }
         if !framework.wishes.constraints.allow(role, agent.place()) {
@@ -129,10 +130,7 @@ impl Master {
 }
 
 /// What is left of it for one who cannot live with everything; `None`: all.
-fn acceptable(
-    capabilities: &std::collections::BTreeSet<Capability>,
-    resources: &Resources,
-) -> Option<Resources> {
+fn acceptable(capabilities: &std::collections::BTreeSet<Capability>, resources: &Resources) -> Option<Resources> {
     let mut left = None;
     if !resources.revocable.is_empty() && !capabilities.contains(&Capability::RevocableResources) {
         left = Some(Resources { revocable: Quantities::default(), ..resources.clone() });

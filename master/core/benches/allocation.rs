@@ -1,0 +1,181 @@
+//! How long one cycle of the allocator takes in a large pool: every agent is free, every framework wants offers, and each
+//! agent is granted to somebody. `cargo xtask bench --allocator` runs it.
+// A measurement needs a clock and prints; the core itself has neither.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, clippy::print_stdout, clippy::float_arithmetic)]
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use master_core::{
+    Command, Config, Event, Master, OperatorRequest, Pool, Quota, RegistrySnapshot, RequestId, SessionId,
+};
+use model::call::{Call, FrameworkInfo, SchedulerEvent};
+use model::link::{AgentRegistration, FromAgent};
+use model::{Milli, Principal, Quantities, RoleName, Span, Timestamp};
+
+const AGENTS: u64 = 10_000;
+const FRAMEWORKS: u64 = 1_000;
+/// Teams of ten frameworks each: roles `team-7/web-3`.
+const TEAMS: u64 = 100;
+const NOW: Timestamp = Timestamp(1_000_000);
+
+/// A master with a disk that always works.
+struct World {
+    master: Master,
+    is_due: bool,
+    offers: usize,
+}
+
+impl World {
+    fn step(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let mut out = Vec::new();
+            self.master.step(NOW, event, &mut out);
+            for command in out {
+                match command {
+                    Command::Persist { batch, .. } => events.push(Event::Persisted { batch }),
+                    Command::ScheduleAllocation => self.is_due = true,
+                    Command::SendFramework { event: SchedulerEvent::Offers(offers), .. } => self.offers += offers.len(),
+                    _ => {}
+                }
+            }
+        }
+    }
+    /// Allocates until there is nothing to do; how many steps that took.
+    fn settle(&mut self) -> usize {
+        let mut steps = 0;
+        while std::mem::take(&mut self.is_due) {
+            self.step(Event::AllocationDue);
+            steps += 1;
+        }
+        steps
+    }
+    fn call(&mut self, session: SessionId, call: Call) {
+        let (call, writes) = (Some(call), Vec::new());
+        self.step(Event::FrameworkCalled { session, sequence: 1, call, writes, read_state: false });
+    }
+}
+
+fn role(number: u64) -> RoleName {
+    RoleName::new(format!("team-{}/web-{number}", number % TEAMS)).expect("valid")
+}
+
+fn agent(number: u64) -> AgentRegistration {
+    let quantities = Quantities {
+        cpus: Milli::units(16),
+        mem: Milli::units(65_536),
+        disk: Milli::units(500_000),
+        ports: [(20_000, 32_767)].into_iter().collect(),
+        ..Quantities::default()
+    };
+    AgentRegistration {
+        agent_id: None,
+        name: format!("node-{number}"),
+        address: format!("10.{}.{}.{}", number / 62_500, number / 250 % 250, number % 250 + 1),
+        port: 5051,
+        total: quantities.into(),
+        attributes: BTreeMap::from([("rack".to_owned(), format!("r{}", number / 40))]),
+        region: "here".to_owned(),
+        zone: format!("z{}", number % 3),
+        boot_id: "b".to_owned(),
+        software: "bench".to_owned(),
+        epoch_seen: 1,
+        tasks: Vec::new(),
+    }
+}
+
+fn main() {
+    let pool = Pool {
+        master_id: "bench".to_owned(),
+        name: "bench".to_owned(),
+        epoch: 1,
+        pod_range: "10.0.0.0/8".to_owned(),
+        pod_prefix_length: 24,
+        vip_range: master_core::registry::VIP_RANGE.to_owned(),
+    };
+    let config = Config { offer_timeout: None, ..Config::default() };
+    let mut world =
+        World { master: Master::new(config, RegistrySnapshot::empty(pool), 0, NOW), is_due: false, offers: 0 };
+    for number in 0..AGENTS {
+        let session = SessionId(number);
+        let said = agent(number);
+        world.step(Event::AgentOpened { session, name: said.name.clone() });
+        world.step(Event::AgentSaid { session, message: FromAgent::Register(Box::new(said)) });
+    }
+    world.settle();
+    for number in 0..FRAMEWORKS {
+        let (session, name) = (SessionId(AGENTS + number), format!("framework-{number}"));
+        world.step(Event::FrameworkOpened { session, principal: Principal::new(format!("framework/{name}")) });
+        let roles = [role(number)];
+        let info = FrameworkInfo {
+            id: None,
+            name,
+            roles: roles.clone().into(),
+            failover_timeout: Span::seconds(60),
+            api_url: None,
+            principal: Principal::new("set by the master"),
+            capabilities: Default::default(),
+            offer_filters: BTreeMap::new(),
+        };
+        world.call(session, Call::Subscribe { info, suppressed: roles.into(), constraints: Default::default() });
+    }
+    world.settle();
+    assert_eq!(world.offers, 0, "nobody wants offers yet");
+    let agents_per_step = measure("no quotas", &mut world);
+    let quotas: Vec<(RoleName, Quota)> = (0..TEAMS)
+        .map(|team| {
+            let amount = |cpus| BTreeMap::from([("cpus".to_owned(), Milli::units(cpus))]);
+            let role = RoleName::new(format!("team-{team}")).expect("valid");
+            (role, Quota { guarantees: amount(160), limits: amount(100_000) })
+        })
+        .collect();
+    world.step(Event::Asked { request: RequestId(1), ask: OperatorRequest::SetQuotas { quotas, force: true } });
+    world.settle();
+    measure("a limit and a guarantee for each team", &mut world);
+    assert!(agents_per_step > 0, "something was granted");
+}
+
+/// Everybody wants offers, until every agent is lent. Afterwards nobody has one.
+fn measure(what: &str, world: &mut World) -> usize {
+    for number in 0..FRAMEWORKS {
+        world.call(SessionId(AGENTS + number), Call::Revive { roles: Default::default() });
+    }
+    let before = world.offers;
+    let begin = Instant::now();
+    let steps = world.settle();
+    let took = begin.elapsed();
+    let grants = world.offers - before;
+    let each = took.as_secs_f64() * 1e6 / f64::from(u32::try_from(grants.max(1)).unwrap_or(u32::MAX));
+    let longest = took.as_secs_f64() * 1e3 / f64::from(u32::try_from(steps.max(1)).unwrap_or(u32::MAX));
+    println!(
+        "{AGENTS} agents, {FRAMEWORKS} frameworks, {what}: {grants} grants in {:.1} ms, {each:.1} us each; {steps} steps, \
+         {longest:.2} ms each",
+        took.as_secs_f64() * 1e3
+    );
+    // Who leaves a role loses what was offered in it.
+    for number in 0..FRAMEWORKS {
+        let session = SessionId(AGENTS + number);
+        world.call(session, Call::Suppress { roles: Default::default() });
+    }
+    for number in 0..FRAMEWORKS {
+        let session = SessionId(AGENTS + number);
+        let other = RoleName::new(format!("idle-{number}")).expect("valid");
+        for roles in [[other].into(), [role(number)].into()] {
+            let info = FrameworkInfo {
+                id: None,
+                name: format!("framework-{number}"),
+                roles,
+                failover_timeout: Span::seconds(60),
+                api_url: None,
+                principal: Principal::new("set by the master"),
+                capabilities: Default::default(),
+                offer_filters: BTreeMap::new(),
+            };
+            let suppressed = info.roles.clone();
+            world.call(session, Call::UpdateFramework { info, suppressed, constraints: Default::default() });
+        }
+    }
+    world.settle();
+    grants
+}
