@@ -127,6 +127,7 @@ impl Master {
                 Some(ToAgent::Acknowledge { framework_id, task_id: status.task_id, uuid })
             }
             FromAgent::Pong { .. } => None,
+            FromAgent::Revocable(_) => None,
             FromAgent::Applied { generation } => {
                 book.applied = generation;
                 None

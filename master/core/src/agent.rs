@@ -158,6 +158,7 @@ impl Agent {
             tasks: self.tasks.len(),
             holdings: self.record.holdings.clone(),
             orphans: self.record.orphans.clone(),
+            operations: self.record.operations.len(),
         }
     }
 }

@@ -238,7 +238,7 @@ rejections! {
     /// What the agent's configuration says cannot be changed from outside.
     StaticReservation { role: RoleName } = "MST0051",
         "what the agent's configuration reserves for role {role} stays so reserved",
-        "change the agent's --reserve, and start it anew";
+        "change the agent's --resources, and start it anew";
     /// A volume that something runs on.
     VolumeInUse { volume: model::VolumeId } = "MST0052",
         "volume {volume} is used by something that runs", "end the tasks that have it first";

@@ -108,6 +108,7 @@ impl Master {
         let record = OperationRecord { framework_id: framework_id.clone(), id, uuid, state, message, generation };
         self.feedback.insert(agent_id, &record);
         agent.record.operations.push(record);
+        self.dirty.agents.insert(agent_id.clone());
     }
 
     /// The agent has made its titles true up to a generation.
@@ -230,6 +231,7 @@ impl Master {
             return;
         }
         self.outbox.persist(Record::Agent(agent.record.clone()));
+        self.dirty.agents.insert(agent_id.clone());
         for OperationRecord { framework_id, id, .. } in forgotten {
             if let Some(Told { again: Some((at, _)), .. }) = self.feedback.remove(&framework_id, &id) {
                 self.timers.unset(at, Timer::Operation(framework_id, id));

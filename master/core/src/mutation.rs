@@ -49,6 +49,7 @@ impl Mutation {
         Mutation::HidesWhatIsMissing,
         Mutation::SparesGhosts,
         Mutation::AnswersTooEarly,
+        Mutation::TellsOperationsOnce,
         Mutation::LendsTheAbsent,
         Mutation::ExceedsLimits,
     ];

@@ -20,7 +20,7 @@ use crate::ledger::Task;
 use crate::limits;
 use crate::master::{Master, Session};
 use crate::mutation::{Mutation, mutated};
-use crate::registry::{AgentMode, AgentRecord, Record};
+use crate::registry::{AgentMode, AgentRecord, OperationRecord, Record};
 use crate::timer::Timer;
 
 impl Master {
@@ -74,7 +74,9 @@ impl Master {
         for message in unwanted {
             self.tell_agent(&id, message);
         }
-        if settled.tell {
+        // Operations end when the agent says how far it is, and only an order makes it say so.
+        let pends = |operation: &OperationRecord| operation.state == OperationState::Pending;
+        if settled.tell || self.agents[&id].record.operations.iter().any(pends) {
             self.tell_agent(&id, ToAgent::SetHoldings { generation, holdings });
         }
         self.free_orphaned_holdings(&id);

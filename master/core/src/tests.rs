@@ -5,11 +5,12 @@
 
 mod accepting;
 mod agents;
-mod beyond;
 mod allocating;
+mod beyond;
 mod draining;
 mod frameworks;
 mod maintaining;
+mod operating;
 mod tasks;
 mod tenancy;
 mod vips;
@@ -226,7 +227,14 @@ impl World {
     pub(crate) fn framework(&mut self, session: SessionId, name: &str, id: Option<u64>, roles: &[&str]) -> String {
         let principal = Principal::new(format!("framework/{name}"));
         self.step(Event::FrameworkOpened { session, principal });
-        self.call(session, Call::Subscribe { info: info(name, id, roles), suppressed: BTreeSet::new(), constraints: Default::default() })
+        self.call(
+            session,
+            Call::Subscribe {
+                info: info(name, id, roles),
+                suppressed: BTreeSet::new(),
+                constraints: Default::default(),
+            },
+        )
     }
     pub(crate) fn agent(&mut self, session: u64, said: AgentRegistration) -> String {
         self.step(Event::AgentOpened { session: SessionId(session), name: said.name.clone() });

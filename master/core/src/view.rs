@@ -69,6 +69,8 @@ pub struct AgentView {
     pub holdings: Resources,
     /// What was freed while it was away.
     pub orphans: Resources,
+    /// Operations with an id that their frameworks have not acknowledged.
+    pub operations: usize,
 }
 
 /// How an agent is.
