@@ -57,7 +57,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let begun = Instant::now();
     let mut pool = Pool::up(&workspace, directory.path(), options.seed)?;
     let outcome = break_and_mend(&mut pool, options);
-    let is_kept = options.keep && outcome.is_err() && !interrupt::requested();
+    let is_wrong = outcome.as_ref().map_or(true, |(_, wrong)| !wrong.is_empty());
+    let is_kept = options.keep && is_wrong && !interrupt::requested();
     if is_kept {
         pool.leave();
         let path = directory.keep();
@@ -150,7 +151,7 @@ fn wait(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// A number that a file holds, or nothing.
+/// A file's text, or nothing.
 fn read_text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }

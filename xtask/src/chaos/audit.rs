@@ -152,9 +152,8 @@ pub(crate) fn remains(pool: &Pool, journal: &Journal) -> Result<Vec<String>> {
     let agents = pool.json(&["agent", "list"])?;
     for agent in agents["agents"].as_array().into_iter().flatten() {
         let name = agent["name"].as_str().unwrap_or_default();
-        let used = &agent["allocated"];
-        let is_used = used.as_array().is_some_and(|used| !used.is_empty()) || used.as_object().is_some_and(|used| !used.is_empty());
-        if is_used {
+        let used = agent["allocated"]["text"].as_str().unwrap_or("nothing");
+        if used != "nothing" {
             found.push(format!("{used} is allocated on {name}"));
         }
     }

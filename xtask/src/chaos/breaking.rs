@@ -61,7 +61,8 @@ impl Breaking {
 
     /// Breaks what is due, and mends what was broken long enough.
     pub(crate) fn advance(&mut self, pool: &Pool, now: Duration) -> Result<()> {
-        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.broken).into_iter().partition(|(at, ..)| *at <= now);
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.broken).into_iter().partition(|(at, ..)| *at <= now);
         self.broken = later;
         for (_, what, undo) in due {
             mend(&what, undo, now)?;
@@ -90,7 +91,11 @@ impl Breaking {
         };
         // Mostly short; sometimes so long that whoever waits gives up.
         let long = self.random.between(0, 9) == 0;
-        let length = Duration::from_millis(if long { self.random.between(30_000, 110_000) } else { self.random.between(200, 20_000) });
+        let length = Duration::from_millis(if long {
+            self.random.between(30_000, 110_000)
+        } else {
+            self.random.between(200, 20_000)
+        });
         let seconds = length.as_secs_f64();
         let (name, what, undo) = match self.random.between(0, 9) {
             0..=4 => {
@@ -116,7 +121,11 @@ impl Breaking {
             _ => {
                 let path = pool.agent_directory(SMALL_DISK).join("balloon");
                 fill(&path)?;
-                ("disk full", format!("the disk of agent {SMALL_DISK} is full for {seconds:.1} s"), Some(Undo::MakeRoom(path)))
+                (
+                    "disk full",
+                    format!("the disk of agent {SMALL_DISK} is full for {seconds:.1} s"),
+                    Some(Undo::MakeRoom(path)),
+                )
             }
         };
         eprintln!("+{:.1} s {what}", now.as_secs_f64());
@@ -136,7 +145,10 @@ fn mend(what: &str, undo: Undo, now: Duration) -> Result<()> {
         Undo::Hear(agent) => {
             // Two of these may have overlapped.
             let name = Pool::agent_name(agent);
-            let _ = Tool::new("ip").args(["netns", "exec", &name, "nft", "delete", "table", "inet", "chaos"]).silent().status();
+            let _ = Tool::new("ip")
+                .args(["netns", "exec", &name, "nft", "delete", "table", "inet", "chaos"])
+                .silent()
+                .status();
         }
         Undo::MakeRoom(path) => {
             if path.exists() {

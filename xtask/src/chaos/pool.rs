@@ -53,8 +53,14 @@ impl Pool {
         }
         let mut mezzo = Mezzo::at(workspace, MASTER).with_identity(&directory.join("identity"));
         mezzo.program = directory.join("mezzo");
-        let mut pool =
-            Self { directory: directory.to_owned(), mezzo, seed, load: None, load_ended: Instant::now(), is_finished: false };
+        let mut pool = Self {
+            directory: directory.to_owned(),
+            mezzo,
+            seed,
+            load: None,
+            load_ended: Instant::now(),
+            is_finished: false,
+        };
         let place = pool.place().display().to_string();
         let agents = AGENTS.to_string();
         pool.mezzo
