@@ -224,7 +224,7 @@ impl Installs {
     /// Makes what is wanted so, until told to stop. Takes no input but the records; woken by changes and by time.
     pub(crate) async fn reconcile(&self, stop: CancellationToken) {
         // Services are told once more after a restart: they may have missed the last word.
-        let mut told = BTreeSet::new();
+        let mut told = BTreeMap::new();
         let mut asked = BTreeSet::new();
         // A crash may have fallen between an installation's record and its grant.
         if let Err(refusal) = self.grant().await {
@@ -252,8 +252,14 @@ impl Installs {
         }
     }
 
-    async fn step(&self, record: wire::InstallationRecord, told: &mut BTreeSet<String>, asked: &mut BTreeSet<String>) {
+    async fn step(
+        &self,
+        record: wire::InstallationRecord,
+        told: &mut BTreeMap<String, String>,
+        asked: &mut BTreeSet<String>,
+    ) {
         let name = record.name.clone();
+        let is_told = told.get(&name) == Some(&record.service_json);
         let done = match record.state.as_str() {
             UNINSTALLING => {
                 told.remove(&name);
@@ -263,8 +269,8 @@ impl Installs {
                 }
                 done
             }
-            INSTALLED if told.contains(&name) => return,
-            UPDATING | GOING_BACK if told.contains(&name) => self.follow(record, told).await,
+            INSTALLED if is_told => return,
+            UPDATING | GOING_BACK if is_told => self.follow(record, told).await,
             _ => self.tell_services(record, told).await,
         };
         match done {
@@ -282,12 +288,12 @@ impl Installs {
     async fn tell_services(
         &self,
         record: wire::InstallationRecord,
-        told: &mut BTreeSet<String>,
+        told: &mut BTreeMap<String, String>,
     ) -> Result<(), Refusal> {
         let path = format!("/v1/services/{}", record.name);
         let answer = self.proxy.call(SERVICES, Method::PUT, &path, Some(record.service_json.clone())).await?;
         expect_success(&answer, "take the service")?;
-        told.insert(record.name.clone());
+        told.insert(record.name.clone(), record.service_json.clone());
         let _turn = self.turn.lock().await;
         // Somebody may have changed their mind meanwhile: then the next round has newer work.
         let current = self.find(&record.name)?;

@@ -1,7 +1,7 @@
 //! Updates of installations: what an installation was before is kept, the new scheduler is waited for and asked how far it
 //! is, and an update that it undid (or that it does not even come up with) is taken back here, too, so that what is wanted
 //! and what runs are the same again.
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use catalog::Catalog;
 use http::{Method, StatusCode};
@@ -100,7 +100,7 @@ impl Installs {
     pub(super) async fn follow(
         &self,
         record: wire::InstallationRecord,
-        told: &mut BTreeSet<String>,
+        told: &mut BTreeMap<String, String>,
     ) -> Result<(), Refusal> {
         let progress = self.progress(&record).await?;
         let _turn = self.turn.lock().await;
