@@ -74,10 +74,12 @@ impl Hosts {
     }
 }
 
-/// The namespaces of other pools on this machine come and go.
+/// The namespaces and directories of other pools on this machine come and go.
 fn is_of_others(mount: &str) -> bool {
-    let namespace = mount.strip_prefix("/run/netns/");
-    namespace.is_some_and(|name| !name.starts_with(&format!("{}-", pool::NAME)))
+    let is_others = |directory: &str, own: &str| {
+        mount.strip_prefix(directory).and_then(|rest| rest.strip_prefix('/')).is_some_and(|rest| !rest.starts_with(own))
+    };
+    is_others("/run/netns", &format!("{}-", pool::NAME)) || is_others(pool::PARENT, pool::PREFIX)
 }
 
 /// `eth0@if7` is `eth0`: the rest and the state change with the other end.
@@ -143,9 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn only_namespaces_of_other_pools_are_not_told() {
+    fn only_namespaces_and_directories_of_other_pools_are_not_told() {
         let told = ["/run/netns/e2e-agent-1", "/run/netns", "/var/run"].map(is_of_others);
         assert_eq!((told, is_of_others("/run/netns/mezzo-agent-1")), ([false; 3], true));
+        assert_eq!(
+            ["/var/tmp/mezzo-e2e-1/pool/agent-1", "/var/tmp/other/pool/agent-1"].map(is_of_others),
+            [false, true]
+        );
     }
 
     #[test]

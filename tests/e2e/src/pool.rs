@@ -24,8 +24,8 @@ pub const NAME: &str = "e2e";
 pub(crate) const SUBNET: &str = "10.85.0.0/24";
 
 /// Where pools have their directories, and how these are called.
-const PARENT: &str = "/var/tmp";
-const PREFIX: &str = "mezzo-e2e-";
+pub(crate) const PARENT: &str = "/var/tmp";
+pub(crate) const PREFIX: &str = "mezzo-e2e-";
 
 /// Programs that packages run on agents.
 const ARTIFACTS: [&str; 2] = ["mezzo-kubernetes", "mezzo-hello"];

@@ -60,11 +60,13 @@ async fn run() -> Result<()> {
     let channel = daemon::client::channel(master, "master.mezzo", &identity).context("reach the master")?;
     let mut load = Load::open(Path::new(directory), seed.parse().context("read the seed")?)?;
     load.principal = identity.principal().context("read the certificate")?;
+    let mut reconnect = tokio::time::interval(RECONNECT);
+    reconnect.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !load.is_finished {
+        reconnect.tick().await;
         if let Err(error) = load.session(channel.clone()).await {
             warn!(error = format!("{error:#}"), "no session with the master");
         }
-        tokio::time::sleep(RECONNECT).await;
     }
     Ok(())
 }
