@@ -177,8 +177,9 @@ fn several_tasks_have_a_shared_volume_and_it_is_not_destroyed_under_them() {
 #[test]
 fn an_operator_takes_back_just_as_many_offers_as_needed_and_no_task() {
     let mut world = world();
-    world.decline(F, offer_id(1), 0);
-    world.accept(F, offer_id(2), vec![Operation::Launch(pod(1, &[("t", amount(3, 0))]))], 0);
+    world.accept(F, offer_id(1), vec![Operation::Launch(pod(1, &[("t", amount(3, 0))]))], 1000);
+    let text = world.framework(G, "g", None, &["r"]);
+    assert!(text.contains("f200: offers m-1-O2 m-S1 r: cpus 1; "), "{text}");
     let cpus = |cpus| Quantities { cpus: Milli::units(cpus), ..Quantities::default() };
     let by = |quantities| held("s", "operator/ann", None, quantities);
     let busy = ask(&mut world, HoldingsChange::Reserve { wanted: by(cpus(2)), source: None });
@@ -212,9 +213,10 @@ fn what_may_be_taken_back_is_offered_to_those_who_can_take_it() {
     let revocable = Resources { revocable: quantities, ..Resources::default() };
     let mut mixed = revocable.clone();
     mixed.unreserved.cpus = Milli(1);
-    let text = world.accept(F, offer_id(2), vec![Operation::Launch(pod(1, &[("m", mixed)]))], 0);
+    let alone = Pod { executor_id: ExecutorId::new("alone").expect("valid"), ..pod(1, &[("m", mixed)]) };
+    let launches = vec![Operation::Launch(alone), Operation::Launch(pod(1, &[("t", revocable)]))];
+    let text = world.accept(F, offer_id(2), launches, 1000);
     assert!(text.contains("task m takes cpus that may be taken back, and cpus that may not"), "{text}");
-    let text = world.accept(F, offer_id(3), vec![Operation::Launch(pod(1, &[("t", revocable)]))], 0);
     assert!(text.contains("a1: launch t"), "{text}");
     let none = FromAgent::Revocable(Quantities::default());
     world.step(Event::AgentSaid { session: SessionId(1), message: none });
