@@ -840,9 +840,14 @@ mod tests {
                 panic!("{line}: {error}");
             }
         }
-        for line in
-            ["mezzo", "mezzo task exec web-0", "mezzo up --mem 6", "mezzo role quota set r", "mezzo up --name Mezzo", "mezzo catalog install"]
-        {
+        for line in [
+            "mezzo",
+            "mezzo task exec web-0",
+            "mezzo up --mem 6",
+            "mezzo role quota set r",
+            "mezzo up --name Mezzo",
+            "mezzo catalog install",
+        ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

@@ -1,8 +1,8 @@
 //! "Why is it so?" in words, from the view: what is, then what can be done about it, the cheapest remedy first.
 use std::collections::{BTreeMap, BTreeSet};
 
-use master_core::{AgentMode, Remedy, Withheld};
 use master_core::view::{AgentStateView, AgentView, FrameworkStateView, FrameworkView, TaskView};
+use master_core::{AgentMode, Remedy, Withheld};
 use model::{AgentId, Milli, Refusal, RoleName, Source, TaskState};
 use proto::mezzo::v1::Explanation;
 
@@ -178,12 +178,15 @@ fn role(view: &View, name: &str) -> Option<Explanation> {
         out.remedies.push("start a framework that subscribes in it".to_owned());
     }
     let mut withheld = Reasons::default();
-    for ((framework_id, of, agent_id), reason) in view.withheld.iter().filter(|((_, of, _), _)| of.is_within(&role.name)) {
+    for ((framework_id, of, agent_id), reason) in
+        view.withheld.iter().filter(|((_, of, _), _)| of.is_within(&role.name))
+    {
         withheld.add(view, agent_id, format!("to {} for role {of}", view.framework_name(framework_id)), reason);
     }
     withheld.tell("is not offered", &mut out, &mut remedies);
     tell_remedies(remedies, &mut out);
-    let siblings = view.roles.values().filter(|other| other.name != role.name && other.name.parent() == role.name.parent());
+    let siblings =
+        view.roles.values().filter(|other| other.name != role.name && other.name.parent() == role.name.parent());
     for other in siblings.take(LINES_MAX) {
         let ours = u128::from(role.share_ppm) * u128::from(other.weight_milli);
         let theirs = u128::from(other.share_ppm) * u128::from(role.weight_milli);
@@ -209,7 +212,9 @@ fn agent(view: &View, name: &str) -> Option<Explanation> {
             mode(agent, &mut out);
             let mut remedies = BTreeSet::new();
             let mut withheld = Reasons::default();
-            for ((framework_id, role, agent_id), reason) in view.withheld.iter().filter(|((_, _, id), _)| *id == agent.id) {
+            for ((framework_id, role, agent_id), reason) in
+                view.withheld.iter().filter(|((_, _, id), _)| *id == agent.id)
+            {
                 let whom = format!("to {} for role {role}", view.framework_name(framework_id));
                 withheld.add(view, agent_id, whom, reason);
             }

@@ -1,7 +1,5 @@
 //! `mezzo framework`, `mezzo service`.
-use proto::mezzo::v1::{
-    FrameworkDescription, ListFrameworksRequest, TeardownFrameworkRequest,
-};
+use proto::mezzo::v1::{FrameworkDescription, ListFrameworksRequest, TeardownFrameworkRequest};
 use serde::{Deserialize, Serialize};
 
 use super::why;

@@ -93,8 +93,7 @@ fn text(amounts: &Option<Amounts>) -> String {
 }
 
 fn rows(roles: &[RoleDescription]) -> Rows {
-    let mut rows =
-        Rows::new(&["NAME", "WEIGHT", "SHARE", "FRAMEWORKS", "ALLOCATED", "GUARANTEE", "LIMIT", "COUNTED"]);
+    let mut rows = Rows::new(&["NAME", "WEIGHT", "SHARE", "FRAMEWORKS", "ALLOCATED", "GUARANTEE", "LIMIT", "COUNTED"]);
     for role in roles {
         let has_quota = [&role.guarantees, &role.limits].iter().any(|amounts| !text(amounts).is_empty());
         rows.push([
@@ -112,9 +111,8 @@ fn rows(roles: &[RoleDescription]) -> Rows {
 }
 
 fn fields(role: &RoleDescription) -> Vec<(&'static str, String)> {
-    let in_force = |limit: &LimitInForce| {
-        format!("{} {} of role {}, {} left", limit.name, limit.limit, limit.role, limit.left)
-    };
+    let in_force =
+        |limit: &LimitInForce| format!("{} {} of role {}, {} left", limit.name, limit.limit, limit.role, limit.left);
     vec![
         ("name", role.name.clone()),
         ("weight", role.weight.to_string()),

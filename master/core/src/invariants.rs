@@ -216,7 +216,8 @@ fn operations_are_told(master: &Master) -> Result<(), String> {
         let Some(found) = found else { return Err(format!("operation {id} is not on {agent_id}")) };
         let framework = master.frameworks.get(framework_id);
         let hears = framework.is_some_and(|framework| framework.session().is_some());
-        let armed = again.is_some_and(|at| master.timers.contains(at, Timer::Operation(framework_id.clone(), id.clone())));
+        let armed =
+            again.is_some_and(|at| master.timers.contains(at, Timer::Operation(framework_id.clone(), id.clone())));
         ensure(armed || !hears || !found.state.is_terminal(), || format!("operation {id} is never told again"))?;
     }
     Ok(())
@@ -248,7 +249,9 @@ fn sessions_are_mutual(master: &Master) -> Result<(), String> {
 /// 10.
 fn everything_is_bounded(master: &Master) -> Result<(), String> {
     let offers = master.frameworks.keys().map(|id| master.offers.count_of(id)).max().unwrap_or(0);
-    let timers = master.feedback.len() + master.agents.len() * (4 + master.frameworks.len() * 64) + master.frameworks.len() * (1 + offers);
+    let timers = master.feedback.len()
+        + master.agents.len() * (4 + master.frameworks.len() * 64)
+        + master.frameworks.len() * (1 + offers);
     for (what, count, limit) in [
         ("agents", master.agents.len(), limits::AGENTS_MAX),
         ("frameworks", master.framework_names.len(), limits::FRAMEWORKS_MAX),

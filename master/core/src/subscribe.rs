@@ -90,13 +90,7 @@ impl Master {
         Ok(FrameworkId::new(id).expect("made of a master id and a number"))
     }
 
-    fn adopt_session(
-        &mut self,
-        id: &FrameworkId,
-        session: SessionId,
-        record: FrameworkRecord,
-        wishes: Wishes,
-    ) {
+    fn adopt_session(&mut self, id: &FrameworkId, session: SessionId, record: FrameworkRecord, wishes: Wishes) {
         let earlier = self.frameworks.get(id).map(|framework| (framework.state, framework.record.info.roles.clone()));
         if let Some((state, roles)) = earlier {
             match state {

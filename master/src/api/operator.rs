@@ -63,7 +63,9 @@ impl Operator for Api {
     async fn list_roles(&self, request: Request<wire::ListRolesRequest>) -> Reply<wire::RoleList> {
         allowed(request)?;
         let view = self.context.view.read();
-        Ok(Response::new(wire::RoleList { roles: view.roles.values().map(|role| describe::role(&view, role)).collect() }))
+        Ok(Response::new(wire::RoleList {
+            roles: view.roles.values().map(|role| describe::role(&view, role)).collect(),
+        }))
     }
 
     async fn set_quotas(&self, request: Request<wire::SetQuotasRequest>) -> Reply<wire::QuotasSet> {

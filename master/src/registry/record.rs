@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use master_core::registry::VIP_RANGE;
-use master_core::{AgentMode, AgentRecord, Drain, FrameworkRecord, OperationRecord, Pool, Quota, Record, RegistrySnapshot};
+use master_core::{
+    AgentMode, AgentRecord, Drain, FrameworkRecord, OperationRecord, Pool, Quota, Record, RegistrySnapshot,
+};
 use model::call::{Call, Unavailability};
-use model::{AgentId, FrameworkId, OperationId, Milli, Principal, RoleName, Span, Timestamp, UpdateId};
+use model::{AgentId, FrameworkId, Milli, OperationId, Principal, RoleName, Span, Timestamp, UpdateId};
 use prost::Message;
 use proto::convert;
 use proto::mesos::v1 as mesos;
@@ -236,8 +238,7 @@ pub(crate) fn snapshot(registry: &dyn Registry, state_dir: &Path) -> Result<Regi
         let amounts = |amounts: std::collections::HashMap<String, i64>| {
             amounts.into_iter().map(|(name, amount)| (name, Milli(amount))).collect()
         };
-        let quota =
-            Quota { guarantees: amounts(record.guarantees_milli), limits: amounts(record.limits_milli) };
+        let quota = Quota { guarantees: amounts(record.guarantees_milli), limits: amounts(record.limits_milli) };
         snapshot.quotas.insert(role, quota);
     }
     for (_, record) in read_all::<wire::PrivilegesRecord>(registry, Table::Privileges)? {

@@ -7,7 +7,7 @@ use model::{FrameworkId, Principal, Quantities, RoleName, Span};
 use prost::Message as _;
 
 use super::{
-    FieldError, constraint, agent_id, framework_id, millis_from_seconds, offer_id, operation_id, resources, role_name,
+    FieldError, agent_id, constraint, framework_id, millis_from_seconds, offer_id, operation_id, resources, role_name,
     seconds_from_millis, task, task_id,
 };
 use crate::mesos::v1 as wire;
@@ -143,10 +143,7 @@ pub fn from_wire(call: &sched::Call, principal: &Principal) -> Result<Call, Fiel
             }
             Ok(Call::ReconcileOperations { operations })
         }
-        CallType::Unknown
-        | CallType::Shutdown
-        | CallType::Message
-        | CallType::Request => {
+        CallType::Unknown | CallType::Shutdown | CallType::Message | CallType::Request => {
             Err(FieldError::new("type", format!("is a call that this master does not support: {}", kind.as_str_name())))
         }
     }
@@ -406,10 +403,11 @@ pub fn to_wire(call: &Call, framework_id: Option<&FrameworkId>) -> Result<sched:
             CallType::AcknowledgeOperationStatus
         }
         Call::ReconcileOperations { operations } => {
-            let operations = operations.iter().map(|(operation_id, agent_id)| sched::call::reconcile_operations::Operation {
-                operation_id: wire::OperationId { value: operation_id.to_string() },
-                agent_id: agent_id.as_ref().map(|id| wire::AgentId { value: id.to_string() }),
-            });
+            let operations =
+                operations.iter().map(|(operation_id, agent_id)| sched::call::reconcile_operations::Operation {
+                    operation_id: wire::OperationId { value: operation_id.to_string() },
+                    agent_id: agent_id.as_ref().map(|id| wire::AgentId { value: id.to_string() }),
+                });
             out.reconcile_operations = Some(sched::call::ReconcileOperations { operations: operations.collect() });
             CallType::ReconcileOperations
         }
@@ -452,7 +450,11 @@ fn info_to_wire(info: &FrameworkInfo) -> wire::FrameworkInfo {
             .map(|kind| wire::framework_info::Capability { r#type: Some(kind.into()) })
             .collect(),
         roles: info.roles.iter().map(ToString::to_string).collect(),
-        offer_filters: info.offer_filters.iter().map(|(role, sets)| (role.to_string(), filters_to_wire(sets))).collect(),
+        offer_filters: info
+            .offer_filters
+            .iter()
+            .map(|(role, sets)| (role.to_string(), filters_to_wire(sets)))
+            .collect(),
         ..wire::FrameworkInfo::default()
     }
 }
@@ -493,7 +495,8 @@ fn operation_to_wire(operation: &Operation) -> Result<wire::offer::Operation, Fi
             OperationType::LaunchGroup
         }
         Operation::Reserve(part) => {
-            out.reserve = Some(wire::offer::operation::Reserve { resources: resources::to_wire(part), source: Vec::new() });
+            out.reserve =
+                Some(wire::offer::operation::Reserve { resources: resources::to_wire(part), source: Vec::new() });
             OperationType::Reserve
         }
         Operation::Unreserve(part) => {

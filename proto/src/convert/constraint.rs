@@ -5,9 +5,9 @@ use regex::RegexBuilder;
 
 use super::{FieldError, role_name};
 use crate::mesos::v1::scheduler as wire;
+use wire::attribute_constraint::predicate;
 use wire::attribute_constraint::predicate::Predicate as WirePredicate;
 use wire::attribute_constraint::selector::{PseudoattributeType, Selector as WireSelector};
-use wire::attribute_constraint::predicate;
 
 /// Groups of a role, and constraints of a group: what one would write by hand.
 const ROLE_GROUPS_MAX: usize = 64;
@@ -35,7 +35,8 @@ fn role_groups(constraints: &wire::offer_constraints::RoleConstraints) -> Result
         let list = &group.attribute_constraints;
         bounded("attribute_constraints", list.len(), GROUP_CONSTRAINTS_MAX).map_err(|error| error.within(&path))?;
         let one = |(j, constraint)| {
-            constraint_from_wire(constraint).map_err(|error| error.within(&format!("{path}.attribute_constraints[{j}]")))
+            constraint_from_wire(constraint)
+                .map_err(|error| error.within(&format!("{path}.attribute_constraints[{j}]")))
         };
         groups.push(list.iter().enumerate().map(one).collect::<Result<_, _>>()?);
     }
@@ -102,7 +103,8 @@ fn pattern(regex: Option<&String>, path: &str) -> Result<Pattern, FieldError> {
 
 pub(super) fn to_wire(constraints: &OfferConstraints) -> Option<wire::OfferConstraints> {
     use wire::offer_constraints::{RoleConstraints, role_constraints::Group};
-    let group = |group: &Vec<Constraint>| Group { attribute_constraints: group.iter().map(constraint_to_wire).collect() };
+    let group =
+        |group: &Vec<Constraint>| Group { attribute_constraints: group.iter().map(constraint_to_wire).collect() };
     let of_role = |groups: &Vec<Vec<Constraint>>| RoleConstraints { groups: groups.iter().map(group).collect() };
     let role_constraints = constraints.0.iter().map(|(role, groups)| (role.to_string(), of_role(groups))).collect();
     (!constraints.0.is_empty()).then_some(wire::OfferConstraints { role_constraints })
@@ -162,7 +164,8 @@ mod tests {
     #[test]
     fn expressions_match_the_whole_text_and_are_bounded() {
         let pattern = with("node-[0-9]+|edge").expect("valid");
-        for (text, expected) in [("node-17", true), ("edge", true), ("xnode-1", false), ("node-1x", false), ("", false)] {
+        for (text, expected) in [("node-17", true), ("edge", true), ("xnode-1", false), ("node-1x", false), ("", false)]
+        {
             assert_eq!(pattern.is_match(text), expected, "{text}");
         }
         for bad in ["(", "a{1000}{1000}", &"(".repeat(100), &"x".repeat(2000)] {

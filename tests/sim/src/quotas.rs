@@ -7,7 +7,10 @@ use crate::world::World;
 
 fn cpus(guarantee: Option<u64>, limit: Option<u64>) -> Quota {
     let amount = |units: Option<u64>| {
-        units.map(|units| ("cpus".to_owned(), Milli::units(i64::try_from(units).unwrap_or(i64::MAX)))).into_iter().collect()
+        units
+            .map(|units| ("cpus".to_owned(), Milli::units(i64::try_from(units).unwrap_or(i64::MAX))))
+            .into_iter()
+            .collect()
     };
     Quota { guarantees: amount(guarantee), limits: amount(limit) }
 }

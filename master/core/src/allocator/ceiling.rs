@@ -303,7 +303,8 @@ mod tests {
         shares.set_quota(&role("a/b"), limit(8));
         shares.count(&role("a/b/c"), &cpus(3), 1);
         shares.count(&role("a/x"), &cpus(6), 1);
-        let ceiling = |name: &str| shares.ceiling(&role(name), "cpus").map(|c| (c.role.to_string(), c.limit.0, c.used.0));
+        let ceiling =
+            |name: &str| shares.ceiling(&role(name), "cpus").map(|c| (c.role.to_string(), c.limit.0, c.used.0));
         assert_eq!(ceiling("a/b/c"), Some(("a".to_owned(), 10, 9)), "one is left of the parent's, five of its own");
         assert_eq!(ceiling("a/x"), Some(("a".to_owned(), 10, 9)));
         let mut offered = cpus(4);

@@ -11,7 +11,8 @@ fn who_may_not_subscribe_is_told_why() {
     ] {
         let mut world = World::new(Config::default());
         world.step(Event::FrameworkOpened { session: F, principal: Principal::new(principal) });
-        let text = world.call(F, Call::Subscribe { info: said, suppressed: BTreeSet::new(), constraints: Default::default() });
+        let text =
+            world.call(F, Call::Subscribe { info: said, suppressed: BTreeSet::new(), constraints: Default::default() });
         assert_eq!(text, format!("f100: no: {words}\nf100: error {words}\nf100: close\n"));
         assert_eq!(world.call(F, Call::Teardown), "f100: no: the session has not subscribed\n");
     }

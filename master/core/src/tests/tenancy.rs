@@ -75,7 +75,10 @@ fn a_limit_is_checked_again_when_an_offer_is_used() {
     let id = offer.split(' ').nth(2).and_then(|id| OfferId::new(id).ok()).expect("an offer");
     // Freed and used unreserved, it would be more than the limit again.
     let text = world.accept(F, id, vec![Operation::Unreserve(reserved), launch("b", 4)], 0);
-    assert!(text.contains("no: operations[1]: role r has a limit of 5 cpus and uses 4: the operation would exceed it"), "{text}");
+    assert!(
+        text.contains("no: operations[1]: role r has a limit of 5 cpus and uses 4: the operation would exceed it"),
+        "{text}"
+    );
     assert!(text.contains("update b Error TaskInvalid"), "{text}");
     assert_eq!(world.master.ledger.count_of(&framework_id(1)), 1);
 }
@@ -164,10 +167,7 @@ fn a_quota_that_cannot_be_is_refused_in_words_and_nothing_changes() {
             "the quota of role s guarantees 4 cpus, above its limit of 3",
         ),
         (vec![("s", quota(&[], &[("ports", 3)]))], "the quota of role s names 'ports', which is no scalar"),
-        (
-            vec![("s", quota(&[], &[("cpus", -1)]))],
-            "the quota of role s has -1 cpus, which is negative or absurd",
-        ),
+        (vec![("s", quota(&[], &[("cpus", -1)]))], "the quota of role s has -1 cpus, which is negative or absurd"),
         (vec![("s", quota(&[], &[])), ("s", quota(&[], &[]))], "the quota of role s is given twice"),
     ] {
         assert_eq!(set(&mut world, &quotas, false), format!("operator: no: {words}\n"));
@@ -234,7 +234,8 @@ fn who_lets_offers_expire_waits_longer_each_time_until_it_uses_one() {
         last = world.now;
     }
     assert_eq!(pauses, [15, 15, 20, 30], "both of one time count once");
-    let held_off = |decision: &Decision| matches!(decision, Decision::Withheld { reason: Withheld::Hoarding { .. }, .. });
+    let held_off =
+        |decision: &Decision| matches!(decision, Decision::Withheld { reason: Withheld::Hoarding { .. }, .. });
     assert!(world.decisions.iter().any(held_off));
     let newest = world.master.offers.of_framework(&framework_id(1)).pop().expect("offered");
     world.decline(F, newest, 0);
@@ -290,7 +291,8 @@ fn a_framework_may_change_what_it_wants_without_a_new_session() {
     let text = world.call(F, update(info("f", Some(1), &["s"]), only("two")));
     let rescinded = text.lines().filter(|line| line.contains("rescind")).count();
     assert!((1..=2).contains(&rescinded) && text.contains("f100: done"), "{text}");
-    let agents: Vec<_> = world.master.offers.iter().map(|lent| (lent.offer.agent_id.clone(), &lent.offer.role)).collect();
+    let agents: Vec<_> =
+        world.master.offers.iter().map(|lent| (lent.offer.agent_id.clone(), &lent.offer.role)).collect();
     assert_eq!(agents, [(agent_id(2), &role("s"))]);
     assert_eq!(world.registry.frameworks[&framework_id(1)].info.roles, BTreeSet::from([role("s")]));
     for (info, constraints, words) in [
@@ -330,7 +332,8 @@ fn an_agent_that_constraints_exclude_is_withheld() {
     world.step(Event::FrameworkOpened { session: F, principal: Principal::new("framework/f") });
     world.call(F, Call::Subscribe { info: info("f", None, &["r"]), suppressed: BTreeSet::new(), constraints });
     world.agent(1, registration("none", None, amount(4, 1024), vec![]));
-    let constrained = |decision: &Decision| matches!(decision, Decision::Withheld { reason: Withheld::Constrained, .. });
+    let constrained =
+        |decision: &Decision| matches!(decision, Decision::Withheld { reason: Withheld::Constrained, .. });
     assert!(world.decisions.iter().any(constrained));
     let mut racked = registration("racked", None, amount(4, 1024), vec![]);
     racked.attributes.insert("rack".to_owned(), "1".to_owned());
@@ -390,7 +393,10 @@ fn suppressed_roles_of_a_new_session_replace_those_of_the_last() {
     world.call(F, Call::Suppress { roles: BTreeSet::from([role("r")]) });
     world.step(Event::FrameworkOpened { session: G, principal: Principal::new("framework/f") });
     let suppressed = BTreeSet::from([role("s")]);
-    world.call(G, Call::Subscribe { info: info("f", Some(1), &["r", "s"]), suppressed, constraints: Default::default() });
+    world.call(
+        G,
+        Call::Subscribe { info: info("f", Some(1), &["r", "s"]), suppressed, constraints: Default::default() },
+    );
     let text = world.agent(1, registration("one", None, amount(4, 1024), vec![]));
     assert!(text.contains("m-S1 r: "), "{text}");
 }
