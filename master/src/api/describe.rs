@@ -40,8 +40,13 @@ pub(super) fn quantities(quantities: &Quantities) -> wire::Quantities {
     }
 }
 
+/// What may be taken back is named and not counted: it is promised to others.
 fn sum(resources: &Resources) -> Option<wire::Quantities> {
-    Some(quantities(&resources.sum()))
+    let mut firm = quantities(&resources.firm());
+    if !resources.revocable.is_empty() {
+        firm.text = format!("{} + {} revocable", firm.text, resources.revocable);
+    }
+    Some(firm)
 }
 
 pub(super) fn agent(view: &View, agent: &AgentView) -> wire::AgentDescription {
