@@ -232,7 +232,13 @@ mod tests {
             user: User { uid, gid: 0, additional: vec![] },
             hostname: "a".to_owned(),
             privileged,
-            limits: Limits { memory_bytes: Some(64 << 20), memory_soft_bytes: None, cpu_shares: 512, cpu_quota_us: None, pids: 64 },
+            limits: Limits {
+                memory_bytes: Some(64 << 20),
+                memory_soft_bytes: None,
+                cpu_shares: 512,
+                cpu_quota_us: None,
+                pids: 64,
+            },
             binds: vec![Bind {
                 source: "/s".to_owned(),
                 target: "/t".to_owned(),

@@ -62,8 +62,13 @@ mod tests {
         let quantities = Quantities { cpus: Milli(1500), mem: Milli::units(64), ..Quantities::default() };
         let resources = Resources::from(quantities);
         let mut info = mesos::TaskInfo::default();
-        let expected =
-            Limits { memory_bytes: Some(64 << 20), memory_soft_bytes: None, cpu_shares: 1536, cpu_quota_us: Some(150_000), pids: 4096 };
+        let expected = Limits {
+            memory_bytes: Some(64 << 20),
+            memory_soft_bytes: None,
+            cpu_shares: 1536,
+            cpu_quota_us: Some(150_000),
+            pids: 4096,
+        };
         assert_eq!(limits_of(&info, &resources, false), expected);
         info.limits.insert("mem".to_owned(), mesos::value::Scalar { value: 128.0 });
         info.limits.insert("cpus".to_owned(), mesos::value::Scalar { value: f64::INFINITY });
