@@ -161,6 +161,7 @@ pub enum Call {
 
 /// One thing an accept does.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // few, and none lives longer than its accept
 pub enum Operation {
     /// Starts a pod: all of its tasks or none.
     Launch(Pod),

@@ -43,6 +43,7 @@ impl Checkpoint {
 
 /// One thing to make durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // few, and none lives longer than its batch
 pub enum Write {
     /// Replaces the agent's record.
     Agent(AgentRecord),

@@ -6,6 +6,7 @@ use crate::pod::PodId;
 
 /// Everything the shell may tell the core.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // one at a time
 pub enum Event {
     /// The stream to the master is open; nothing was said on it yet.
     LinkUp,

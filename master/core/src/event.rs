@@ -24,6 +24,7 @@ pub struct StateWrite {
 
 /// What may happen to a master.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // one at a time
 pub enum Event {
     /// A scheduler connected with a certificate of this principal.
     FrameworkOpened { session: SessionId, principal: Principal },
@@ -50,6 +51,7 @@ pub enum Event {
 
 /// What an operator may have changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // one at a time
 pub enum OperatorRequest {
     /// Ends a framework, given by id or name.
     Teardown { framework: String },

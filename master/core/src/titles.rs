@@ -28,10 +28,11 @@ impl Master {
             let (mut all, mut total) = (found.total.clone(), found.total.clone());
             let mut ground = Ground { pool: &mut all, total: &mut total };
             let would_work = apply(change, &mut ground, claimant, &found.allocated).is_ok();
-            return Err(match rejected {
-                Rejected::TooMuch { missing } if would_work => Rejected::InUse { agent_id: id, missing },
-                Rejected::TooMuch { missing } => Rejected::AgentLacks { agent_id: id, missing },
-                rejected => rejected,
+            let Rejected::TooMuch { missing } = rejected else { return Err(rejected) };
+            return Err(if would_work {
+                Rejected::InUse { agent_id: id, missing }
+            } else {
+                Rejected::AgentLacks { agent_id: id, missing }
             });
         }
         if let HoldingsChange::Reserve { wanted, .. } = change {

@@ -6,6 +6,7 @@ use crate::quota::Ceiling;
 
 /// Why free resources are not offered to a framework.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // few, and none lives longer than its step
 pub enum Withheld {
     /// It declined as much or more of this agent a while ago.
     Filtered { until: Timestamp },

@@ -156,10 +156,10 @@ impl Quantities {
     ///
     /// # Errors
     /// `Err` holds what is missing, and nothing was taken.
-    pub fn take(&mut self, other: &Quantities) -> Result<(), Quantities> {
+    pub fn take(&mut self, other: &Quantities) -> Result<(), Box<Quantities>> {
         let missing = self.missing(other);
         if !missing.is_empty() {
-            return Err(missing);
+            return Err(Box::new(missing));
         }
         self.cpus.0 -= other.cpus.0;
         self.mem.0 -= other.mem.0;
