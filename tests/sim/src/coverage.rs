@@ -2,18 +2,12 @@
 //! new one that nothing exercises is noticed. Seeds bring most of it about; what lies beyond a small cluster has a test by name.
 
 /// Where decisions are defined.
-const DECISIONS: &str = concat!(
-    include_str!("../../../master/core/src/decision.rs"),
-    include_str!("../../../master/core/src/withheld.rs")
-);
+const DECISIONS: &str =
+    concat!(include_str!("../../../master/core/src/decision.rs"), include_str!("../../../master/core/src/withheld.rs"));
 
 /// Enums of these files with the prefix under which the simulator counts their variants.
-const ENUMS: &[(&str, &str)] = &[
-    ("Decision", "decision"),
-    ("Withheld", "withheld"),
-    ("OfferEnd", "offer"),
-    ("TeardownCause", "teardown"),
-];
+const ENUMS: &[(&str, &str)] =
+    &[("Decision", "decision"), ("Withheld", "withheld"), ("OfferEnd", "offer"), ("TeardownCause", "teardown")];
 
 /// Shown by a unit test and not by seeds: what, where, and the test.
 pub const BY_TEST: &[(&str, &str, &str)] = &[
@@ -28,9 +22,17 @@ pub const BY_TEST: &[(&str, &str, &str)] = &[
     ("withheld: TooManyOffers", "master/core/src/tests/tenancy.rs", "who_has_too_many_offers_gets_none"),
     // What schedulers and agents of the simulator do not say of themselves.
     ("withheld: Constrained", "master/core/src/tests/tenancy.rs", "an_agent_that_constraints_exclude_is_withheld"),
-    ("withheld: OtherRegion", "master/core/src/tests/tenancy.rs", "what_a_framework_cannot_live_with_it_is_not_offered"),
+    (
+        "withheld: OtherRegion",
+        "master/core/src/tests/tenancy.rs",
+        "what_a_framework_cannot_live_with_it_is_not_offered",
+    ),
     ("withheld: HasGpus", "master/core/src/tests/tenancy.rs", "what_a_framework_cannot_live_with_it_is_not_offered"),
-    ("decision: RemovalHeld", "master/core/src/tests/agents.rs", "no_more_agents_become_unreachable_at_once_than_the_limit_allows"),
+    (
+        "decision: RemovalHeld",
+        "master/core/src/tests/agents.rs",
+        "no_more_agents_become_unreachable_at_once_than_the_limit_allows",
+    ),
     (
         "decision: MaintenanceSet",
         "master/core/src/tests/maintaining.rs",
@@ -50,6 +52,47 @@ pub const BY_TEST: &[(&str, &str, &str)] = &[
         "rejected: NotUnderMaintenance",
         "master/core/src/tests/maintaining.rs",
         "started_it_empties_the_agent_and_stopped_it_is_offered_again",
+    ),
+    (
+        "rejected: VolumeInUse",
+        "master/core/src/tests/operating.rs",
+        "several_tasks_have_a_shared_volume_and_it_is_not_destroyed_under_them",
+    ),
+    (
+        "rejected: InUse",
+        "master/core/src/tests/operating.rs",
+        "an_operator_takes_back_just_as_many_offers_as_needed_and_no_task",
+    ),
+    (
+        "rejected: AgentLacks",
+        "master/core/src/tests/operating.rs",
+        "an_operator_takes_back_just_as_many_offers_as_needed_and_no_task",
+    ),
+    (
+        "rejected: MixedRevocable",
+        "master/core/src/tests/operating.rs",
+        "what_may_be_taken_back_is_offered_to_those_who_can_take_it",
+    ),
+    (
+        "rejected: LimitBelowRequest",
+        "master/core/src/tests/operating.rs",
+        "a_limit_may_exceed_what_a_task_takes_and_never_undercut_it",
+    ),
+    (
+        "rejected: OperationIdUsed",
+        "master/core/src/tests/beyond.rs",
+        "an_operation_s_id_is_used_once_and_what_the_agent_reserves_stays_so",
+    ),
+    (
+        "rejected: StaticReservation",
+        "master/core/src/tests/beyond.rs",
+        "an_operation_s_id_is_used_once_and_what_the_agent_reserves_stays_so",
+    ),
+    ("rejected: AgentAway", "master/core/src/tests/beyond.rs", "nothing_is_reserved_on_an_agent_that_is_away"),
+    (
+        "withheld: Hoarding",
+        "master/core/src/tests/tenancy.rs",
+        "who_lets_offers_expire_waits_longer_each_time_until_it_uses_one",
     ),
     // Every row of the task's table, also those that seeds rarely or never take.
     ("task: every row", "master/core/src/tests/beyond.rs", "a_task_takes_every_row_of_its_table_and_no_other"),
@@ -72,9 +115,9 @@ fn variants(source: &str, name: &str) -> Vec<String> {
 
 /// Everything of these enums that has to occur, by the names it is counted under.
 pub(crate) fn required() -> Vec<String> {
-    let of_enums = ENUMS
-        .iter()
-        .flat_map(|(name, prefix)| variants(DECISIONS, name).into_iter().map(move |variant| format!("{prefix}: {variant}")));
+    let of_enums = ENUMS.iter().flat_map(|(name, prefix)| {
+        variants(DECISIONS, name).into_iter().map(move |variant| format!("{prefix}: {variant}"))
+    });
     let rejections = master_core::Rejected::ALL.iter().map(|(_, name)| format!("rejected: {name}"));
     of_enums.chain(rejections).filter(|name| !BY_TEST.iter().any(|(shown, _, _)| shown == name)).collect()
 }

@@ -3,7 +3,7 @@
 use model::task::TaskState::{Killing, Running, Staging, Starting, Unreachable};
 
 use super::*;
-use crate::{OperatorRequest, RequestId, StateWrite, limits};
+use crate::{HoldingsChange, OperatorRequest, RequestId, StateWrite, limits};
 
 /// A master with an agent and a task on it that is in a state, and the session of that agent.
 fn task_in(from: TaskState) -> (World, u64) {
@@ -148,4 +148,44 @@ fn the_range_of_virtual_addresses_has_an_end() {
     let said: Vec<String> = (0..5).map(|number| lease(format!("v{number}"))).collect();
     assert_eq!(said[0], "operator: done\n");
     assert!(said[4].contains("198.18.0.0/30 has no address left"), "{said:?}");
+}
+
+#[test]
+fn an_operation_s_id_is_used_once_and_what_the_agent_reserves_stays_so() {
+    let refused = |operations| {
+        let mut world = World::new(Config::default());
+        world.framework(F, "f", None, &["r"]);
+        world.agent(1, registration("one", None, with_disk(4, 1024, 100), vec![]));
+        world.accept(F, offer_id(1), operations, 0);
+        let codes = world.decisions.iter().filter_map(|decision| match decision {
+            Decision::Rejected { reason, .. } => Some(reason.code()),
+            _ => None,
+        });
+        codes.collect::<Vec<_>>()
+    };
+    let mut reservation = Reservation::new(role("r"), Principal::new("framework/f"), BTreeMap::new());
+    let reserve = |reservation: &Reservation| {
+        let held = Holding { reservation: reservation.clone(), volume: None };
+        Operation::Reserve(Resources::held_as(held, disk(1)))
+    };
+    let named = |operation| {
+        let id = model::OperationId::new("o").expect("valid");
+        Operation::Identified { id, operation: Box::new(operation) }
+    };
+    let usual = reserve(&reservation);
+    assert_eq!(refused(vec![named(usual.clone()), named(usual)]), ["MST0056"]);
+    reservation.is_static = true;
+    assert_eq!(refused(vec![reserve(&reservation)]), ["MST0051"]);
+}
+
+#[test]
+fn nothing_is_reserved_on_an_agent_that_is_away() {
+    let mut world = World::new(Config::default());
+    world.agent(1, registration("one", None, with_disk(4, 1024, 100), vec![]));
+    world.step(Event::AgentClosed { session: SessionId(1) });
+    let change = HoldingsChange::Reserve { wanted: held("s", "operator/ann", None, disk(1)), source: None };
+    let (agent, principal) = ("one".to_owned(), Principal::new("operator/ann"));
+    let ask = OperatorRequest::ChangeHoldings { agent, change, principal };
+    let text = world.step(Event::Asked { request: RequestId(1), ask });
+    assert!(text.contains("operator: no: agent m-S1 is not connected"), "{text}");
 }
