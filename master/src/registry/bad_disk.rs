@@ -1,6 +1,6 @@
 //! A registry on a disk that is full, or whose file was damaged: it is refused, or what was committed is there.
-use std::path::Path;
 use std::panic;
+use std::path::Path;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
@@ -9,7 +9,11 @@ use super::*;
 const COUNT: usize = 40;
 
 fn entry(number: usize) -> Write {
-    Write::Put { table: Table::State, key: format!("f\0{number}").into(), value: vec![u8::try_from(number % 251).unwrap_or(0); 900] }
+    Write::Put {
+        table: Table::State,
+        key: format!("f\0{number}").into(),
+        value: vec![u8::try_from(number % 251).unwrap_or(0); 900],
+    }
 }
 
 /// A registry with some content, as its file.
@@ -27,15 +31,16 @@ fn known(path: &Path) -> Option<Vec<Entry>> {
 }
 
 #[tokio::test]
-async fn a_truncated_file_is_refused() {
+async fn a_truncated_file_is_refused_or_what_is_read_is_true() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let path = dir.path().join("registry.redb");
     let content = file(&path).await;
     let bytes = std::fs::read(&path).expect("read");
-    assert_eq!(known(&path), Some(content));
+    assert_eq!(known(&path).as_ref(), Some(&content));
     for part in 1..24 {
         std::fs::write(&path, &bytes[..bytes.len() * part / 24]).expect("truncated");
-        assert_eq!(known(&path), None, "{part} of 24 parts are left");
+        let read = known(&path);
+        assert!(read.is_none() || read.as_ref() == Some(&content), "{part} of 24 parts are left");
     }
     std::fs::write(&path, b"").expect("truncated");
     let error = RedbRegistry::open(&path).err().expect("refused");
@@ -70,9 +75,8 @@ async fn a_full_disk_refuses_the_write_and_keeps_what_was_committed() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let small = dir.path().join("small");
     std::fs::create_dir(&small).expect("made");
-    mount(Some("small"), &small, Some("tmpfs"), MsFlags::empty(), Some("size=2560k")).expect("mounted, as root");
+    mount(Some("small"), &small, Some("tmpfs"), MsFlags::empty(), Some("size=4m")).expect("mounted, as root");
     let path = small.join("registry.redb");
-    let balloon = small.join("balloon");
     let registry = RedbRegistry::open(&path).expect("opened");
     let mut committed = Vec::new();
     let refused = loop {
@@ -81,16 +85,14 @@ async fn a_full_disk_refuses_the_write_and_keeps_what_was_committed() {
             Ok(()) => committed.push(number),
             Err(error) => break error,
         }
-        if number == 20 {
-            std::fs::write(&balloon, vec![1; 512 * 1024]).expect("there is room for the balloon");
-        }
         assert!(number < 10_000, "the disk has an end");
     };
     assert!(matches!(refused, RegistryError::Write(_)), "{refused}");
     // Nothing is accepted after that, until the file is opened anew.
     assert!(matches!(registry.commit(vec![entry(0)]).await, Err(RegistryError::Closed)));
     drop(registry);
-    std::fs::remove_file(&balloon).expect("made room");
+    let larger = mount(None::<&str>, &small, None::<&str>, MsFlags::MS_REMOUNT, Some("size=64m"));
+    larger.expect("made room");
     let found = known(&path).expect("opened again");
     for number in committed {
         let Write::Put { key, value, .. } = entry(number) else { unreachable!("entries are puts") };
