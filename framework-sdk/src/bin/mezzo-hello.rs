@@ -96,11 +96,7 @@ impl Framework for Hello {
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let sdk = Sdk::new(Config::from_environment()?)?;
     let config = sdk.config();
-    let hello = Hello {
-        name: config.framework_name.clone(),
-        role: sdk.role().clone(),
-        handle: sdk.handle(),
-    };
+    let hello = Hello { name: config.framework_name.clone(), role: sdk.role().clone(), handle: sdk.handle() };
     Ok(sdk.run(hello, daemon::shutdown::signal()).await?)
 }
 
