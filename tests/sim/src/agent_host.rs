@@ -1,9 +1,7 @@
 //! An agent's shell and machine: a disk, and executors that outlive the agent.
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_core::{
-    Agent, AgentConfig, Command, Decision, End, Event, PodId, Report, ReportKind, VolumeKey, Write,
-};
+use agent_core::{Agent, AgentConfig, Command, Decision, End, Event, PodId, Report, ReportKind, VolumeKey, Write};
 use master_core::{Event as MasterEvent, SessionId};
 use model::link::FromAgent;
 use model::{FrameworkId, Milli, Quantities, TaskId};

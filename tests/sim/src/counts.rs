@@ -96,11 +96,7 @@ impl Counts {
     pub fn missing(&self) -> Vec<String> {
         let faults = FAULTS.iter().map(|name| format!("fault: {name}"));
         let rows = ROWS.iter().map(|(from, to)| row(*from, *to));
-        faults
-            .chain(rows)
-            .chain(coverage::required())
-            .filter(|name| !self.0.contains_key(name))
-            .collect()
+        faults.chain(rows).chain(coverage::required()).filter(|name| !self.0.contains_key(name)).collect()
     }
 }
 
