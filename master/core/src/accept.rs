@@ -77,7 +77,8 @@ impl Master {
             principal: info.principal.clone(),
         };
         let total = self.agents[&agent_id].total.clone();
-        let mut applying = Applying { framework, agent_id, pool: original.clone(), total, unsaid: false, refused: Vec::new() };
+        let mut applying =
+            Applying { framework, agent_id, pool: original.clone(), total, unsaid: false, refused: Vec::new() };
         let mut first_fault = None;
         for (i, operation) in operations.into_iter().enumerate() {
             if let Err(rejected) = self.operate(&mut applying, operation)

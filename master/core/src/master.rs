@@ -78,7 +78,8 @@ pub(crate) struct Dirty {
 impl Master {
     /// A master that starts now with what its registry holds. `seed` decides where allocation begins.
     pub fn new(config: Config, registry: RegistrySnapshot, seed: u64, now: Timestamp) -> Self {
-        let RegistrySnapshot { pool, agents, frameworks, mut state_sizes, weights, quotas, privileged, vips } = registry;
+        let RegistrySnapshot { pool, agents, frameworks, mut state_sizes, weights, quotas, privileged, vips } =
+            registry;
         let mut master = Self {
             config,
             pool,
@@ -305,10 +306,7 @@ impl Master {
             }
             (FromAgent::Register(_), Some(_)) => self.refuse_agent(session, &who, Rejected::AlreadyRegistered),
             (
-                FromAgent::Update { .. }
-                | FromAgent::Pong { .. }
-                | FromAgent::Applied { .. }
-                | FromAgent::Revocable(_),
+                FromAgent::Update { .. } | FromAgent::Pong { .. } | FromAgent::Applied { .. } | FromAgent::Revocable(_),
                 None,
             ) => self.refuse_agent(session, &who, Rejected::NotRegistered),
             (FromAgent::Update { framework_id, status, latest_state }, Some(agent_id)) => {
