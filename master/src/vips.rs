@@ -108,6 +108,7 @@ mod tests {
             mode: AgentMode::Active,
             maintenance: None,
             answers: BTreeMap::new(),
+            operations: 0,
             total: Resources::default(),
             allocated: Resources::default(),
             offered: Resources::default(),

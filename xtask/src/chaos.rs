@@ -9,6 +9,7 @@ mod pool;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -67,9 +68,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         pool.down()?;
     }
     let (summary, wrong) = outcome?;
-    println!("{summary}; {} s in all", begun.elapsed().as_secs());
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{summary}; {} s in all", begun.elapsed().as_secs())?;
     for what in &wrong {
-        println!("wrong: {what}");
+        writeln!(out, "wrong: {what}")?;
     }
     if !wrong.is_empty() {
         bail!("seed {}: {} things are wrong", options.seed, wrong.len());
@@ -92,10 +94,10 @@ fn break_and_mend(pool: &mut Pool, options: &Options) -> Result<(String, Vec<Str
     breaking.mend(pool, begun.elapsed())?;
     eprintln!("+{:.1} s everything is mended; it has to settle", begun.elapsed().as_secs_f64());
     pool.set_phase("settle")?;
-    wrong.extend(agree(pool, &mut starts, SETTLE_WITHIN, |pool, journal| audit::disagreements(pool, journal))?);
+    wrong.extend(agree(pool, &mut starts, SETTLE_WITHIN, audit::disagreements)?);
     let settled = Journal::read(&pool.journal())?.live().len();
     pool.set_phase("finish")?;
-    wrong.extend(agree(pool, &mut starts, FINISH_WITHIN, |pool, journal| audit::remains(pool, journal))?);
+    wrong.extend(agree(pool, &mut starts, FINISH_WITHIN, audit::remains)?);
     let journal = Journal::read(&pool.journal())?;
     wrong.extend(audit::unaccounted(&journal, &starts));
     let mut verdicts: BTreeMap<&str, usize> = BTreeMap::new();

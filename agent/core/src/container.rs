@@ -134,7 +134,11 @@ impl Agent {
         let Some(dead) = pod.tasks.iter().find(|task| task.is_over()).map(|task| task.id.clone()) else { return };
         let mut ordered = false;
         for task in pod.tasks.iter_mut().filter(|task| !task.is_over() && task.kill.is_none()) {
-            task.kill = Some(KillOrder { grace: None, reason: format!("its pod ended with task {dead}"), is_preemption: false });
+            task.kill = Some(KillOrder {
+                grace: None,
+                reason: format!("its pod ended with task {dead}"),
+                is_preemption: false,
+            });
             ordered = true;
         }
         if ordered {

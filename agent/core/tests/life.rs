@@ -419,9 +419,9 @@ fn a_registration_says_nothing_that_is_not_on_the_disk() {
         .iter()
         .find_map(|command| if let Command::Checkpoint { batch, .. } = command { Some(*batch) } else { None });
     let registrations = |out: &[Command]| {
-        let states = out.iter().filter_map(|command| match command {
-            Command::Send(FromAgent::Register(said)) => Some(said.tasks.iter().map(|task| task.latest.state).collect()),
-            _ => None,
+        let states = out.iter().filter_map(|command| {
+            let Command::Send(FromAgent::Register(said)) = command else { return None };
+            Some(said.tasks.iter().map(|task| task.latest.state).collect())
         });
         states.collect::<Vec<Vec<TaskState>>>()
     };

@@ -50,7 +50,7 @@ fn a_full_disk_refuses_and_the_last_checkpoint_stays() {
     fs::write(small.join("balloon"), vec![1; 256 * 1024]).expect_err("the disk is full");
     let progress = ProgressRecord {
         version: VERSION,
-        pod_id: PodId::make(1, "e"),
+        pod_id: PodId::from_name("1-e"),
         started: true,
         ended: Some(Timestamp(1)),
         seen: 1,

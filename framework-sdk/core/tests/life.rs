@@ -457,9 +457,12 @@ fn a_launch_whose_tasks_were_dropped_is_not_over_before_its_own_result() {
 fn a_task_that_nobody_knows_is_killed_when_it_can_be() {
     let mut world = World::new(service(vec![pod("web", 1, 500)])).agent("a1", 4000, 4096);
     deploy(&mut world);
-    for (state, is_killed) in
-        [(TaskState::Running, true), (TaskState::Unreachable, false), (TaskState::Unknown, false), (TaskState::Gone, false)]
-    {
+    for (state, is_killed) in [
+        (TaskState::Running, true),
+        (TaskState::Unreachable, false),
+        (TaskState::Unknown, false),
+        (TaskState::Gone, false),
+    ] {
         let status = TaskStatus {
             task_id: model::TaskId::new("web-7.server.1").expect("valid"),
             state,

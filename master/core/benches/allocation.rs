@@ -33,11 +33,12 @@ impl World {
             let mut out = Vec::new();
             self.master.step(NOW, event, &mut out);
             for command in out {
-                match command {
-                    Command::Persist { batch, .. } => events.push(Event::Persisted { batch }),
-                    Command::ScheduleAllocation => self.is_due = true,
-                    Command::SendFramework { event: SchedulerEvent::Offers(offers), .. } => self.offers += offers.len(),
-                    _ => {}
+                if let Command::Persist { batch, .. } = command {
+                    events.push(Event::Persisted { batch });
+                } else if let Command::ScheduleAllocation = command {
+                    self.is_due = true;
+                } else if let Command::SendFramework { event: SchedulerEvent::Offers(offers), .. } = command {
+                    self.offers += offers.len();
                 }
             }
         }

@@ -58,7 +58,11 @@ pub const OFFER: &[Row] = &[
     row("", "outstanding", "free resources are lent to a framework"),
     row("outstanding", OfferEnd::Accepted.word(), "the framework uses it"),
     row("outstanding", OfferEnd::Declined.word(), "the framework gives it back"),
-    row("outstanding", OfferEnd::Rescinded.word(), "the framework or the agent goes away, or an operator wants it back"),
+    row(
+        "outstanding",
+        OfferEnd::Rescinded.word(),
+        "the framework or the agent goes away, or an operator wants it back",
+    ),
     row("outstanding", OfferEnd::Expired.word(), "it is not answered in time"),
 ];
 

@@ -103,11 +103,7 @@ impl Master {
             let agent = self.agents.get_mut(&id).expect("found above");
             agent.answers.insert(framework_id.clone(), accepted);
             self.dirty.agents.insert(id.clone());
-            self.decided(Decision::InverseOfferAnswered {
-                framework_id: framework_id.clone(),
-                agent_id: id,
-                accepted,
-            });
+            self.decided(Decision::InverseOfferAnswered { framework_id: framework_id.clone(), agent_id: id, accepted });
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Scheduler events.
 use std::collections::BTreeMap;
 
-use model::{OperationState, OperationStatus, Span, Timestamp};
 use model::call::{InverseOffer, Offer, SchedulerEvent, Unavailability};
+use model::{OperationState, OperationStatus, Span, Timestamp};
 
 use super::{FieldError, agent_id, executor_id, framework_id, offer_id, operation_id, resources, role_name, task};
 use crate::mesos::v1 as wire;

@@ -40,7 +40,12 @@ fn limits_from_wire(info: &wire::TaskInfo) -> Result<TaskLimits, FieldError> {
         let slot = match name.as_str() {
             "cpus" => &mut limits.cpus,
             "mem" => &mut limits.mem,
-            _ => return Err(FieldError::new(path, "is not cpus and not mem: nothing else may exceed what a task takes")),
+            _ => {
+                return Err(FieldError::new(
+                    path,
+                    "is not cpus and not mem: nothing else may exceed what a task takes",
+                ));
+            }
         };
         *slot = Some(match scalar.value {
             f64::INFINITY => Limit::Infinite,

@@ -233,10 +233,8 @@ impl World {
     fn nothing_is_done_too_early(&self, agent: usize, command: &Command) -> Result<(), String> {
         let host = &self.agents[agent];
         match command {
-            Command::Start { pod_id } => {
-                if !host.disk.progress(pod_id).is_some_and(|progress| progress.started) {
-                    return Err(format!("{}: pod {pod_id} starts before that is written", host.name));
-                }
+            Command::Start { pod_id } if host.disk.progress(pod_id).is_none_or(|progress| !progress.started) => {
+                return Err(format!("{}: pod {pod_id} starts before that is written", host.name));
             }
             Command::Send(FromAgent::Update { status, .. }) if status.uuid.is_some() => {
                 let mut tasks = host.disk.all_progress().flat_map(|progress| &progress.tasks);

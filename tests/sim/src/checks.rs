@@ -27,6 +27,11 @@ pub(crate) fn is_settled(world: &World) -> Result<(), String> {
             return Err(format!("{}: plan {} is not complete: {plan:?}", host.name, plan.name));
         }
     }
+    for view in world.master.agents.values() {
+        ensure(view.operations == 0 || view.state == AgentStateView::Gone, || {
+            format!("{} operations on {} are not acknowledged", view.operations, view.id)
+        })?;
+    }
     allocated_is_used(world)
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct Disk {
 /// One file is replaced or removed.
 #[derive(Debug, Clone)]
 enum Change {
-    Agent(AgentRecord),
+    Agent(Box<AgentRecord>),
     Launch(Box<LaunchRecord>),
     Progress(ProgressRecord),
     DropLaunch(PodId),
@@ -69,7 +69,7 @@ impl Disk {
     }
     fn change(&mut self, change: Change) {
         match change {
-            Change::Agent(record) => self.agent = record,
+            Change::Agent(record) => self.agent = *record,
             Change::Launch(record) => drop(self.launches.insert(record.pod_id.clone(), *record)),
             Change::Progress(record) => drop(self.progress.insert(record.pod_id.clone(), record)),
             Change::DropLaunch(pod_id) => drop(self.launches.remove(&pod_id)),
@@ -86,7 +86,7 @@ fn changes(writes: &[Write]) -> Vec<Change> {
         match write {
             Write::Agent(record) => {
                 if !std::mem::replace(&mut agent_is_written, true) {
-                    changes.push(Change::Agent(record.clone()));
+                    changes.push(Change::Agent(Box::new(record.clone())));
                 }
             }
             Write::Launch(record) => changes.push(Change::Launch(record.clone())),

@@ -5,8 +5,9 @@ use master_core::{Event as MasterEvent, SessionId, StateWrite};
 use model::call::{Call, Filter, FrameworkInfo, Offer, Operation, SchedulerEvent};
 use model::task::{Pod, Task};
 use model::{
-    AgentId, ExecutorId, FrameworkId, Holding, Milli, OfferId, Principal, Quantities, Ranges, Reason, Reservation,
-    Resources, RoleName, Span, TaskHead, TaskId, TaskState, TaskStatus, UpdateId, Volume, VolumeId,
+    AgentId, ExecutorId, FrameworkId, Holding, Milli, OfferId, OperationId, OperationStatus, Principal, Quantities,
+    Ranges, Reason, Reservation, Resources, RoleName, Span, TaskHead, TaskId, TaskState, TaskStatus, UpdateId, Volume,
+    VolumeId,
 };
 
 use crate::world::{Happening, Peer, Said, World};
@@ -28,6 +29,8 @@ pub(crate) struct FrameworkHost {
     /// Updates whose acknowledgement this master has confirmed.
     pub(crate) confirmed: BTreeSet<UpdateId>,
     acknowledging: BTreeMap<u64, UpdateId>,
+    /// Operations that it gave an id, and wants to hear of.
+    operations: BTreeSet<OperationId>,
     last_accept: Option<Call>,
     reconciled: u64,
     known_offer: Option<Offer>,
@@ -66,6 +69,7 @@ impl FrameworkHost {
             sequence: 0,
             confirmed: BTreeSet::new(),
             acknowledging: BTreeMap::new(),
+            operations: BTreeSet::new(),
             last_accept: None,
             reconciled: 0,
             known_offer: None,
@@ -89,6 +93,7 @@ impl FrameworkHost {
     fn begin_anew(&mut self) {
         self.id = None;
         self.tasks.clear();
+        self.operations.clear();
         self.last_accept = None;
     }
 }
@@ -229,8 +234,16 @@ impl World {
         let id = if self.rng.percent(70) { id } else { None };
         self.send_to_master(session, MasterEvent::FrameworkOpened { session, principal: principal.clone() });
         let failover_timeout = Span::seconds(30);
-        let info =
-            FrameworkInfo { id, name, roles: BTreeSet::from([role]), failover_timeout, api_url: None, principal, capabilities: BTreeSet::new(), offer_filters: Default::default() };
+        let info = FrameworkInfo {
+            id,
+            name,
+            roles: BTreeSet::from([role]),
+            failover_timeout,
+            api_url: None,
+            principal,
+            capabilities: BTreeSet::new(),
+            offer_filters: Default::default(),
+        };
         self.call(framework, Call::Subscribe { info, suppressed: BTreeSet::new(), constraints: Default::default() });
     }
 
@@ -268,9 +281,9 @@ impl World {
                 SchedulerEvent::Rescind(_)
                 | SchedulerEvent::InverseOffers(_)
                 | SchedulerEvent::RescindInverseOffer(_)
-                | SchedulerEvent::OperationUpdate(_)
                 | SchedulerEvent::Failure { .. },
             ) => {}
+            Said::Event(SchedulerEvent::OperationUpdate(status)) => self.hear_operation(framework, &status)?,
             Said::Event(SchedulerEvent::Error(_)) => self.frameworks[framework].subscribed = false,
             Said::State(_) => {}
             Said::Result { sequence, result } => {
@@ -288,6 +301,39 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// What became of an operation; some receipts are never sent.
+    fn hear_operation(&mut self, framework: usize, status: &OperationStatus) -> Result<(), String> {
+        let host = &self.frameworks[framework];
+        if !host.operations.contains(&status.operation_id) {
+            return Err(format!("{} hears of operation {}, which it never asked", host.name, status.operation_id));
+        }
+        let Some(uuid) = status.uuid else { return Ok(()) };
+        if !status.state.is_terminal() {
+            return Err(format!("operation {} is {:?} and wants a receipt", status.operation_id, status.state));
+        }
+        self.counts.hit("operation told");
+        if !self.faults || self.rng.percent(70) {
+            let (agent_id, operation_id) = (status.agent_id.clone(), status.operation_id.clone());
+            self.call(framework, Call::AcknowledgeOperation { agent_id, operation_id, uuid });
+        }
+        Ok(())
+    }
+
+    /// Gives operations ids, now and then: what becomes of them has to be told.
+    fn follow(&mut self, framework: usize, operations: Vec<Operation>) -> Vec<Operation> {
+        let follow_one = |operation: Operation| {
+            if matches!(operation, Operation::Launch(_)) || self.rng.percent(50) {
+                return operation;
+            }
+            let host = &mut self.frameworks[framework];
+            host.number += 1;
+            let id = OperationId::new(format!("o{}", host.number)).expect("valid");
+            host.operations.insert(id.clone());
+            Operation::Identified { id, operation: Box::new(operation) }
+        };
+        operations.into_iter().map(follow_one).collect()
     }
 
     fn news(&mut self, framework: usize, status: TaskStatus) -> Result<(), String> {
@@ -354,6 +400,7 @@ impl World {
             self.call(framework, Call::Decline { offers: vec![offer.id.clone()], filter });
             return;
         };
+        let operations = self.follow(framework, operations);
         let accept = Call::Accept { offers: vec![offer.id.clone()], operations, filter };
         self.frameworks[framework].last_accept = Some(accept.clone());
         self.call(framework, accept);
@@ -458,8 +505,7 @@ impl World {
                 before.push(Operation::Reserve(plain(&foreign, 1)));
             }
             7 => {
-                let volume =
-                    Some(Volume::new(VolumeId::new("twice").expect("valid"), "d"));
+                let volume = Some(Volume::new(VolumeId::new("twice").expect("valid"), "d"));
                 let create = Resources::held_as(Holding { reservation: own.clone(), volume }, some_disk(1));
                 before.push(Operation::Reserve(plain(&own, 2)));
                 before.extend([Operation::Create(create.clone()), Operation::Create(create)]);
@@ -486,8 +532,20 @@ impl World {
                 let (name, role, principal) = (host.name.clone(), host.role(), host.principal());
                 let roles = BTreeSet::from([role]);
                 let (id, failover_timeout) = (host.id.clone(), Span::seconds(30));
-                let info = FrameworkInfo { id, name, roles, failover_timeout, api_url: None, principal, capabilities: BTreeSet::new(), offer_filters: Default::default() };
-                self.call(framework, Call::Subscribe { info, suppressed: BTreeSet::new(), constraints: Default::default() });
+                let info = FrameworkInfo {
+                    id,
+                    name,
+                    roles,
+                    failover_timeout,
+                    api_url: None,
+                    principal,
+                    capabilities: BTreeSet::new(),
+                    offer_filters: Default::default(),
+                };
+                self.call(
+                    framework,
+                    Call::Subscribe { info, suppressed: BTreeSet::new(), constraints: Default::default() },
+                );
                 return;
             }
         }

@@ -217,7 +217,16 @@ impl World {
         self.send_to_master(session, MasterEvent::FrameworkOpened { session, principal: principal.clone() });
         let failover_timeout = Span::seconds(120);
         let roles = BTreeSet::from([role]);
-        let info = FrameworkInfo { id: None, name, roles, failover_timeout, api_url: None, principal, capabilities: BTreeSet::new(), offer_filters: Default::default() };
+        let info = FrameworkInfo {
+            id: None,
+            name,
+            roles,
+            failover_timeout,
+            api_url: None,
+            principal,
+            capabilities: BTreeSet::new(),
+            offer_filters: Default::default(),
+        };
         let call = Call::Subscribe { info, suppressed: BTreeSet::new(), constraints: Default::default() };
         self.service_calls(service, Some(call), Vec::new(), Pending::Other, true);
     }

@@ -42,7 +42,16 @@ impl Swarm {
     }
     /// Nothing breaks but what is asked for.
     pub(crate) fn calm() -> Self {
-        Self { delayed: 0, duplicated: 0, crashes_at_writes: 0, torn: 0, last_words: 0, pause: 0, skew: 0, without: (0..KINDS).collect() }
+        Self {
+            delayed: 0,
+            duplicated: 0,
+            crashes_at_writes: 0,
+            torn: 0,
+            last_words: 0,
+            pause: 0,
+            skew: 0,
+            without: (0..KINDS).collect(),
+        }
     }
     pub(crate) fn has(&self, kind: u64) -> bool {
         !self.without.contains(&kind)

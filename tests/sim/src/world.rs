@@ -83,6 +83,7 @@ pub(crate) enum Said {
 
 /// What will happen at a time. `life` counts a process's incarnations: what was meant for an earlier one is lost with it.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // most are the large ones
 pub(crate) enum Happening {
     ToMaster { session: SessionId, event: MasterEvent },
     ToAgent { session: SessionId, epoch: u64, message: ToAgent },

@@ -20,7 +20,7 @@ fn every_row_is_shown_by_a_test_that_exists_or_says_why_not() {
             continue;
         };
         rows += 1;
-        if let Some(why) = shown.strip_prefix("left out:") {
+        if let Some(why) = shown.strip_prefix("left out for now:").or_else(|| shown.strip_prefix("left out:")) {
             if why.trim().is_empty() {
                 wrong.push(format!("{feature}: left out without a reason"));
             }

@@ -82,9 +82,12 @@ impl Starts {
     }
 }
 
+/// Where each task lives.
+type Places = BTreeMap<String, Vec<String>>;
+
 /// Tasks that live by an agent's checkpoint, and updates that nobody has acknowledged.
-fn of_agents(pool: &Pool) -> Result<(BTreeMap<String, Vec<String>>, Vec<String>)> {
-    let (mut live, mut waiting) = (BTreeMap::<String, Vec<String>>::new(), Vec::new());
+fn of_agents(pool: &Pool) -> Result<(Places, Vec<String>)> {
+    let (mut live, mut waiting) = (Places::new(), Vec::new());
     for number in 1..=AGENTS {
         let directory = pool.agent_directory(number).join("meta/pods");
         for entry in fs::read_dir(&directory).with_context(|| format!("read {}", directory.display()))? {

@@ -243,7 +243,7 @@ impl Shares {
                 let used = ceiling.used.0 + titles;
                 let grows = if besides > 0 { besides } else { titles };
                 let before = if besides > 0 { used } else { ceiling.used.0 };
-                (grows > 0 && used + besides > ceiling.limit.0).then(|| Ceiling { used: Milli(before), ..ceiling })
+                (grows > 0 && used + besides > ceiling.limit.0).then_some(Ceiling { used: Milli(before), ..ceiling })
             })
         })
     }

@@ -130,7 +130,7 @@ impl Shares {
         self.is_stale |= self.pool != before;
         for (resources, sign) in [(more, 1), (less, -1)] {
             for (holding, quantities) in &resources.held {
-                if !more.held.get(holding).is_some_and(|same| less.held.get(holding) == Some(same)) {
+                if more.held.get(holding).is_none_or(|same| less.held.get(holding) != Some(same)) {
                     self.count(&holding.reservation.role, quantities, sign);
                 }
             }

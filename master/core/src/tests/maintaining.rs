@@ -92,7 +92,10 @@ fn one_unknown_agent_leaves_all_as_they_were() {
     let over = Unavailability { start: Timestamp(1), duration: Some(Span(1)) };
     for (agents, window) in [(names(&[]), window()), (names(&["one"]), over)] {
         let text = ask(&mut world, OperatorRequest::ScheduleMaintenance { agents, window });
-        assert!(text.contains("a maintenance window that is over") || text.contains("maintenance of no agent"), "{text}");
+        assert!(
+            text.contains("a maintenance window that is over") || text.contains("maintenance of no agent"),
+            "{text}"
+        );
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod loss;
 mod restore;
+mod update;
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,7 @@ fn no_host_is_missed_and_a_backup_is_a_cluster() -> Result<()> {
     CLUSTER.expect_apart(&CLUSTER.tasks(&pool)?)?;
     workload::deploy(&pool, &kubectl, PODS)?;
 
+    update::updates(&pool, &kubectl)?;
     restore::a_cluster_that_is_gone_comes_back_as_it_was(&pool, &kubectl, &hosts_before)?;
     loss::hosts_are_lost(&mut pool, &kubectl, &mut seed)?;
 
