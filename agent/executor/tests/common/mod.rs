@@ -97,7 +97,7 @@ impl Pod {
     pub async fn agent(&self) -> Agent {
         let end = eventually("the executor listens", || async { AgentEnd::connect(&self.dir).await.ok() }).await;
         assert_eq!(end.hello.version, 1);
-        Agent { end, reports: Vec::new() }
+        Agent { end, reports: Vec::new(), of_others: Vec::new() }
     }
 
     /// Connects and starts the pod.
@@ -174,6 +174,7 @@ fn spawn_executor(program: &Path, dir: &Path, log: &Path) -> Child {
 pub struct Agent {
     pub end: AgentEnd,
     pub reports: Vec<ContainerReport>,
+    of_others: Vec<ContainerReport>,
 }
 
 impl Agent {
@@ -205,11 +206,21 @@ impl Agent {
     /// The next report of that container for which `wanted` has an answer.
     pub async fn until<T>(&mut self, name: &str, wanted: impl Fn(&Kind) -> Option<T>) -> T {
         let task_id = format!("task-{name}");
-        loop {
-            let report = self.next().await;
+        // What was said of it while another one was waited for.
+        for i in 0..self.of_others.len() {
+            let report = &self.of_others[i];
             if report.task_id == task_id
                 && let Some(found) = report.kind.as_ref().and_then(&wanted)
             {
+                self.of_others.remove(i);
+                return found;
+            }
+        }
+        loop {
+            let report = self.next().await;
+            if report.task_id != task_id {
+                self.of_others.push(report);
+            } else if let Some(found) = report.kind.as_ref().and_then(&wanted) {
                 return found;
             }
         }

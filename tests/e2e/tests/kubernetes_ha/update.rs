@@ -56,8 +56,7 @@ fn nodes_get_more_memory_one_at_a_time(pool: &Pool, kubectl: &Kubectl) -> Result
     let nodes = kubectl.get(&["nodes"])?;
     for node in items(&nodes) {
         let has = node["status"]["allocatable"]["memory"].as_str().unwrap_or_default();
-        let kib = format!("{}Ki", MEMORY.parse::<u64>()? * 1024);
-        ensure!(has == kib, "{} has {has} for pods", node["metadata"]["name"]);
+        ensure!(has == format!("{MEMORY}Mi"), "{} has {has} for pods", node["metadata"]["name"]);
         ensure!(node["spec"]["unschedulable"].is_null(), "{} takes no pods", node["metadata"]["name"]);
     }
     kubectl.run(&["delete", "poddisruptionbudget", "web"])?;
