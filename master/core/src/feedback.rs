@@ -7,6 +7,7 @@ use model::{AgentId, FrameworkId, OperationId, OperationState, OperationStatus, 
 
 use crate::agent::AgentState;
 use crate::decision::Rejected;
+use crate::lifecycle::{OPERATION, allows, operation_word};
 use crate::limits;
 use crate::master::Master;
 use crate::mutation::{Mutation, mutated};
@@ -121,6 +122,7 @@ impl Master {
 
     /// Ends what is pending on an agent, up to a generation of its titles.
     pub(crate) fn end_operations(&mut self, agent_id: &AgentId, generation: u64, state: OperationState, words: &str) {
+        debug_assert!(allows(OPERATION, operation_word(OperationState::Pending), operation_word(state)), "{state:?}");
         let agent = self.agents.get_mut(agent_id).expect("the caller has it");
         let mut ended = Vec::new();
         for operation in &mut agent.record.operations {

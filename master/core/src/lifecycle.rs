@@ -1,6 +1,8 @@
 //! The lives of agents, frameworks and offers, one transition table each. A state is changed by `become` alone, which
 //! holds the change against the table; the tables of tasks, operations and pods stand with their types. The book of all
 //! of them is `docs/lifecycles.md`, written from here.
+use model::OperationState;
+
 use crate::agent::{Agent, AgentState};
 use crate::decision::OfferEnd;
 use crate::framework::{Framework, FrameworkState};
@@ -66,9 +68,38 @@ pub const OFFER: &[Row] = &[
     row("outstanding", OfferEnd::Expired.word(), "it is not answered in time"),
 ];
 
+/// Operations with an id: what their record says. Unreachable, recovering, unknown are answers to a reconciliation, and
+/// dropped is said of what was never tried; neither is kept.
+pub const OPERATION: &[Row] = &[
+    row("", "pending", "the master has decided it with its registry"),
+    row("", "error", "the request itself is wrong"),
+    row("pending", "finished", "the agent says that it is done"),
+    row("pending", "failed", "the agent is back without what the operation was about"),
+    row("pending", "gone by operator", "an operator gives its agent up"),
+    row("finished", "", "the framework acknowledges it, or ends"),
+    row("failed", "", "the framework acknowledges it, or ends"),
+    row("error", "", "the framework acknowledges it, or ends"),
+    row("gone by operator", "", "the framework acknowledges it, or ends"),
+];
+
 /// Whether a table has a row.
 pub fn allows(table: &[Row], from: &str, to: &str) -> bool {
     table.iter().any(|row| row.from == from && row.to == to)
+}
+
+/// The word of the table of operations.
+pub fn operation_word(state: OperationState) -> &'static str {
+    match state {
+        OperationState::Pending => "pending",
+        OperationState::Finished => "finished",
+        OperationState::Failed => "failed",
+        OperationState::Error => "error",
+        OperationState::Dropped => "dropped",
+        OperationState::Unreachable => "unreachable",
+        OperationState::GoneByOperator => "gone by operator",
+        OperationState::Recovering => "recovering",
+        OperationState::Unknown => "unknown",
+    }
 }
 
 impl OfferEnd {
@@ -137,7 +168,7 @@ mod tests {
 
     #[test]
     fn every_row_stands_once() {
-        for table in [AGENT, FRAMEWORK, OFFER] {
+        for table in [AGENT, FRAMEWORK, OFFER, OPERATION] {
             for row in table {
                 assert_eq!(table.iter().filter(|other| (other.from, other.to) == (row.from, row.to)).count(), 1);
             }

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use agent_core::{DestroyCause, Phase};
-use master_core::lifecycle::{AGENT, FRAMEWORK, OFFER, Row};
+use master_core::lifecycle::{AGENT, FRAMEWORK, OFFER, OPERATION, Row};
 use model::{TaskState, Timestamp};
 
 fn words(name: &str) -> String {
@@ -51,6 +51,7 @@ fn book() -> String {
     rows(&mut out, "Agents", "master_core::lifecycle::AGENT", AGENT);
     rows(&mut out, "Frameworks", "master_core::lifecycle::FRAMEWORK", FRAMEWORK);
     rows(&mut out, "Offers", "master_core::lifecycle::OFFER", OFFER);
+    rows(&mut out, "Operations", "master_core::lifecycle::OPERATION", OPERATION);
     out
 }
 
