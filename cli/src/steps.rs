@@ -171,7 +171,9 @@ pub(crate) async fn follow_update(pool: &Pool, name: &str) -> Result<()> {
         match plan {
             Ok(plan) if update.is_applied || !plan.is_complete() => {
                 screen.show(&plan);
-                screen.say(&plan.note);
+                if !is_going_back {
+                    screen.say(&plan.note);
+                }
             }
             Ok(_) | Err(_) => screen.say(&installation.waiting_for),
         }
