@@ -1,7 +1,7 @@
 //! The link to the master: dialling with a backoff, registering, epochs, silence.
 use std::collections::BTreeSet;
 
-use model::link::{AgentRegistration, FromAgent, GIVEN_UP, ToAgent};
+use model::link::{AgentRegistration, GIVEN_UP, ToAgent};
 use model::{AgentId, FrameworkId, Span, Timestamp};
 
 use crate::agent::{Agent, Effect};
@@ -45,7 +45,7 @@ impl Agent {
         out.push(Command::Connect { after: Span(after) });
     }
 
-    pub(crate) fn link_up(&mut self, out: &mut Vec<Command>) {
+    pub(crate) fn link_up(&mut self) {
         let Link::Dialling { failed } = self.link else { return };
         self.link = Link::Registering { failed, deadline: self.now + limits::REGISTRATION_TIMEOUT };
         self.attempt += 1;
@@ -64,11 +64,7 @@ impl Agent {
             epoch_seen: self.record.epoch_seen,
             tasks: self.tasks().collect(),
         };
-        if mutated(Mutation::RegistersBeforeTheDisk) {
-            out.push(Command::Send(FromAgent::Register(Box::new(registration))));
-        } else {
-            self.effects.push(Effect::Register(self.attempt, Box::new(registration)));
-        }
+        self.effects.push(Effect::Register(self.attempt, Box::new(registration)));
     }
 
     pub(crate) fn link_down(&mut self, out: &mut Vec<Command>) {
