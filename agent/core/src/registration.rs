@@ -1,7 +1,7 @@
 //! The link to the master: dialling with a backoff, registering, epochs, silence.
 use std::collections::BTreeSet;
 
-use model::link::{AgentRegistration, GIVEN_UP, ToAgent};
+use model::link::{AgentRegistration, FromAgent, GIVEN_UP, ToAgent};
 use model::{AgentId, FrameworkId, Span, Timestamp};
 
 use crate::agent::{Agent, Effect};
