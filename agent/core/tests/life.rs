@@ -366,8 +366,8 @@ fn a_shut_down_framework_is_killed_and_said_once() {
     assert_eq!(rig.agent.tasks().count(), 0);
 }
 
-#[test]
-fn sandboxes_are_kept_for_a_day_and_then_forgotten() {
+/// Nobody waits for its pod any more.
+fn with_an_ended_pod() -> Rig {
     let mut rig = Rig::registered();
     rig.launch("e", &[("a", 1)]);
     rig.run(&pod_id(), &["a"]);
@@ -375,6 +375,12 @@ fn sandboxes_are_kept_for_a_day_and_then_forgotten() {
     rig.step(Event::PodDestroyed { pod_id: pod_id() });
     rig.acknowledge_all();
     rig.take();
+    rig
+}
+
+#[test]
+fn sandboxes_are_kept_for_a_day_and_then_forgotten() {
+    let mut rig = with_an_ended_pod();
     rig.now = rig.now + Span::seconds(24 * 3600);
     rig.step(Event::Tick);
     assert!(rig.take().contains(&Command::RemoveSandbox { pod_id: pod_id() }));
@@ -384,13 +390,7 @@ fn sandboxes_are_kept_for_a_day_and_then_forgotten() {
 #[test]
 fn the_fuller_the_disk_the_sooner_sandboxes_go() {
     for (used_permille, hours, kept) in [(0, 23, true), (500, 10, true), (500, 11, false), (900, 0, false)] {
-        let mut rig = Rig::registered();
-        rig.launch("e", &[("a", 1)]);
-        rig.run(&pod_id(), &["a"]);
-        rig.report(&pod_id(), 2, "a", ended(0, false));
-        rig.step(Event::PodDestroyed { pod_id: pod_id() });
-        rig.acknowledge_all();
-        rig.take();
+        let mut rig = with_an_ended_pod();
         rig.now = rig.now + Span::seconds(hours * 3600 + 1);
         rig.step(Event::Disk { used_permille });
         let removed = rig.take().contains(&Command::RemoveSandbox { pod_id: pod_id() });

@@ -352,3 +352,28 @@ fn message_words(message: &ToAgent) -> String {
         ToAgent::ShutdownFramework { framework_id } => format!("shut down {framework_id}"),
     }
 }
+
+/// Nobody answers pings and offers.
+fn patient() -> Config {
+    Config { ping_interval: Span::seconds(3600), offer_timeout: None, ..Config::default() }
+}
+
+/// Task `t` runs on agent `one`, with the rest of it lent to nobody for now.
+fn world_with_a_task() -> World {
+    let mut world = World::new(patient());
+    world.framework(F, "f", None, &["r"]);
+    world.agent(1, registration("one", None, amount(4, 1024), vec![]));
+    world.accept(F, offer_id(1), vec![Operation::Launch(pod(1, &[("t", amount(1, 0))]))], 0);
+    world.update(1, 1, status("t", TaskState::Running, 7));
+    world.call(F, acknowledgement("t", 7));
+    world
+}
+
+fn acknowledgement(task: &str, uuid: u128) -> Call {
+    Call::Acknowledge { agent_id: agent_id(1), task_id: task_id(task), uuid: UpdateId(uuid) }
+}
+
+/// What an operator's request leads to.
+fn ask(world: &mut World, ask: crate::OperatorRequest) -> String {
+    world.step(Event::Asked { request: crate::RequestId(1), ask })
+}

@@ -1,29 +1,7 @@
 //! Agents that operators deactivate, empty and give up.
 use super::*;
-use crate::{AgentMode, OperatorRequest, RequestId};
+use crate::{AgentMode, OperatorRequest};
 
-/// Nobody answers pings and offers here.
-fn patient() -> Config {
-    Config { ping_interval: Span::seconds(3600), offer_timeout: None, ..Config::default() }
-}
-
-fn world() -> World {
-    let mut world = World::new(patient());
-    world.framework(F, "f", None, &["r"]);
-    world.agent(1, registration("one", None, amount(4, 1024), vec![]));
-    world.accept(F, offer_id(1), vec![Operation::Launch(pod(1, &[("t", amount(1, 0))]))], 0);
-    world.update(1, 1, status("t", TaskState::Running, 7));
-    world.call(F, acknowledgement("t", 7));
-    world
-}
-
-fn acknowledgement(task: &str, uuid: u128) -> Call {
-    Call::Acknowledge { agent_id: agent_id(1), task_id: task_id(task), uuid: UpdateId(uuid) }
-}
-
-fn ask(world: &mut World, ask: OperatorRequest) -> String {
-    world.step(Event::Asked { request: RequestId(1), ask })
-}
 fn drain(seconds: u64, mark_gone: bool) -> OperatorRequest {
     OperatorRequest::DrainAgent { agent: "one".to_owned(), max_grace: Span::seconds(seconds), mark_gone }
 }
@@ -49,7 +27,7 @@ fn a_deactivated_agent_lends_nothing_until_it_is_reactivated_and_a_new_master_kn
 
 #[test]
 fn a_drain_is_first_the_frameworks_and_after_the_deadline_the_masters() {
-    let mut world = world();
+    let mut world = world_with_a_task();
     let text = ask(&mut world, drain(60, false));
     assert!(text.contains("f100: empty m-S1 by 1060000\n"), "{text}");
     assert!(!text.contains("a1: kill"), "{text}");
@@ -65,7 +43,7 @@ fn a_drain_is_first_the_frameworks_and_after_the_deadline_the_masters() {
 
 #[test]
 fn a_drain_survives_the_master_and_whoever_subscribes_hears_of_it() {
-    let mut world = world();
+    let mut world = world_with_a_task();
     ask(&mut world, drain(30, false));
     world.restart();
     let text = world.framework(F, "f", Some(1), &["r"]);
@@ -78,7 +56,7 @@ fn a_drain_survives_the_master_and_whoever_subscribes_hears_of_it() {
 
 #[test]
 fn a_drain_is_called_off() {
-    let mut world = world();
+    let mut world = world_with_a_task();
     ask(&mut world, drain(30, true));
     let text = ask(&mut world, OperatorRequest::ReactivateAgent { agent: "one".to_owned() });
     assert_eq!(text, "f100: keep m-S1-I1000000\noperator: done\n");
@@ -88,7 +66,7 @@ fn a_drain_is_called_off() {
 
 #[test]
 fn a_drained_agent_goes_for_good_if_that_was_wanted_and_is_told_so() {
-    let mut world = world();
+    let mut world = world_with_a_task();
     assert!(ask(&mut world, OperatorRequest::MarkAgentGone { agent: "one".to_owned() }).contains("is connected"));
     ask(&mut world, drain(0, true));
     world.update(1, 1, status("t", TaskState::Killed, 8));
@@ -119,7 +97,7 @@ fn what_an_ended_framework_holds_on_an_agent_that_is_away_is_an_orphan_until_it_
 
 #[test]
 fn refusals_of_what_operators_ask_of_agents() {
-    let mut world = world();
+    let mut world = world_with_a_task();
     for (request, words) in [
         (OperatorRequest::DeactivateAgent { agent: "two".to_owned() }, "there is no agent 'two'"),
         (drain(8 * 24 * 3600, false), "a drain of 691200 s is longer than the limit of 604800 s"),

@@ -2,25 +2,8 @@
 use model::call::Unavailability;
 
 use super::*;
-use crate::{AgentMode, OperatorRequest, RequestId};
+use crate::{AgentMode, OperatorRequest};
 
-fn patient() -> Config {
-    Config { ping_interval: Span::seconds(3600), offer_timeout: None, ..Config::default() }
-}
-
-fn world() -> World {
-    let mut world = World::new(patient());
-    world.framework(F, "f", None, &["r"]);
-    world.agent(1, registration("one", None, amount(4, 1024), vec![]));
-    world.accept(F, offer_id(1), vec![Operation::Launch(pod(1, &[("t", amount(1, 0))]))], 0);
-    world.update(1, 1, status("t", TaskState::Running, 7));
-    world.call(F, Call::Acknowledge { agent_id: agent_id(1), task_id: task_id("t"), uuid: UpdateId(7) });
-    world
-}
-
-fn ask(world: &mut World, ask: OperatorRequest) -> String {
-    world.step(Event::Asked { request: RequestId(1), ask })
-}
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
@@ -45,7 +28,7 @@ fn question() -> OfferId {
 
 #[test]
 fn a_window_is_announced_with_inverse_offers_and_in_offers_and_outlives_the_master() {
-    let mut world = world();
+    let mut world = world_with_a_task();
     world.wait(Span::seconds(1));
     let text = ask(&mut world, schedule(&["one"]));
     assert!(text.contains("f100: rescind m-1-O2\nf100: empty m-S1 by 5000000\n"), "{text}");
@@ -60,7 +43,7 @@ fn a_window_is_announced_with_inverse_offers_and_in_offers_and_outlives_the_mast
 
 #[test]
 fn the_time_of_a_window_does_nothing_by_itself() {
-    let mut world = world();
+    let mut world = world_with_a_task();
     ask(&mut world, schedule(&["one"]));
     let text = world.wait(Span::seconds(5_000));
     assert!(!text.contains("kill"), "{text}");
@@ -68,7 +51,7 @@ fn the_time_of_a_window_does_nothing_by_itself() {
 
 #[test]
 fn answers_are_kept_until_the_question_changes() {
-    let mut world = world();
+    let mut world = world_with_a_task();
     ask(&mut world, schedule(&["one"]));
     let framework = || FrameworkId::new("m-1").expect("valid");
     let answers = |world: &World| world.master.agents[&agent_id(1)].answers.clone();
@@ -85,7 +68,7 @@ fn answers_are_kept_until_the_question_changes() {
 
 #[test]
 fn one_unknown_agent_leaves_all_as_they_were() {
-    let mut world = world();
+    let mut world = world_with_a_task();
     let text = ask(&mut world, schedule(&["one", "two"]));
     assert!(text.contains("there is no agent 'two'"), "{text}");
     assert_eq!(world.registry.agents[&agent_id(1)].maintenance, None);
@@ -101,7 +84,7 @@ fn one_unknown_agent_leaves_all_as_they_were() {
 
 #[test]
 fn started_it_empties_the_agent_and_stopped_it_is_offered_again() {
-    let mut world = world();
+    let mut world = world_with_a_task();
     for request in [start(), stop(), cancel()] {
         let text = ask(&mut world, request);
         assert_eq!(text, "operator: no: no maintenance of agent 'one' is scheduled\n");
@@ -114,7 +97,7 @@ fn started_it_empties_the_agent_and_stopped_it_is_offered_again() {
     let text = ask(&mut world, cancel());
     assert!(text.contains("is being maintained or drained"), "{text}");
     world.update(1, 1, status("t", TaskState::Killed, 8));
-    world.call(F, Call::Acknowledge { agent_id: agent_id(1), task_id: task_id("t"), uuid: UpdateId(8) });
+    world.call(F, acknowledgement("t", 8));
     assert!(matches!(world.registry.agents[&agent_id(1)].mode, AgentMode::Drained { .. }));
     let text = ask(&mut world, stop());
     assert!(text.contains("offers"), "{text}");
