@@ -133,7 +133,7 @@ impl Agent {
             self.connect(out);
         }
         match event {
-            Event::LinkUp => self.link_up(),
+            Event::LinkUp => self.link_up(out),
             Event::LinkDown { why: _ } => self.link_down(out),
             Event::Master { epoch, message } => self.master_says(epoch, message, out),
             Event::Checkpointed { batch } => self.checkpointed(batch, out),

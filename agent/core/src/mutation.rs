@@ -17,6 +17,8 @@ pub enum Mutation {
     LeavesExecutorsAlone,
     /// Volumes stay as they were when titles change.
     KeepsVolumes,
+    /// What is said at a registration is not on the disk.
+    RegistersBeforeTheDisk,
     /// A task is said to have ended before its pod has undone what it did.
     SaysEndsEarly,
 }
@@ -36,6 +38,7 @@ impl Mutation {
         Mutation::SendsOnce,
         Mutation::LeavesExecutorsAlone,
         Mutation::KeepsVolumes,
+        Mutation::RegistersBeforeTheDisk,
         Mutation::SaysEndsEarly,
     ];
     /// Makes this mistake, or none, in this thread from now on.

@@ -45,7 +45,7 @@ impl Agent {
         out.push(Command::Connect { after: Span(after) });
     }
 
-    pub(crate) fn link_up(&mut self) {
+    pub(crate) fn link_up(&mut self, out: &mut Vec<Command>) {
         let Link::Dialling { failed } = self.link else { return };
         self.link = Link::Registering { failed, deadline: self.now + limits::REGISTRATION_TIMEOUT };
         self.attempt += 1;
@@ -64,7 +64,11 @@ impl Agent {
             epoch_seen: self.record.epoch_seen,
             tasks: self.tasks().collect(),
         };
-        self.effects.push(Effect::Register(self.attempt, Box::new(registration)));
+        if mutated(Mutation::RegistersBeforeTheDisk) {
+            out.push(Command::Send(FromAgent::Register(Box::new(registration))));
+        } else {
+            self.effects.push(Effect::Register(self.attempt, Box::new(registration)));
+        }
     }
 
     pub(crate) fn link_down(&mut self, out: &mut Vec<Command>) {

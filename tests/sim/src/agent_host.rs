@@ -6,6 +6,7 @@ use master_core::{Event as MasterEvent, SessionId};
 use model::link::FromAgent;
 use model::{FrameworkId, Milli, Quantities, TaskId};
 
+use crate::clock::Clock;
 use crate::disk::{Disk, Torn};
 use crate::faults::Crash;
 use crate::service_spec::{JOB, SERVER};
@@ -25,8 +26,7 @@ pub(crate) struct AgentHost {
     /// Nothing more fits on the disk until then.
     pub(crate) full_until: u64,
     wake: Option<u64>,
-    /// How far off its clock is.
-    pub(crate) skew: i64,
+    pub(crate) clock: Clock,
     /// How often the machine was started.
     boots: u64,
     pub(crate) executors: BTreeMap<PodId, Executor>,
@@ -63,7 +63,7 @@ impl AgentHost {
             stalled_until: 0,
             full_until: 0,
             wake: None,
-            skew: 0,
+            clock: Clock::default(),
             boots: 1,
             executors: BTreeMap::new(),
             dead: BTreeMap::new(),
@@ -103,8 +103,8 @@ impl World {
         if self.agents[agent].core.is_some() {
             return Ok(());
         }
-        self.agents[agent].skew = self.draw_skew();
-        let (now, seed) = (self.clock(self.agents[agent].skew), self.rng.next());
+        self.agents[agent].clock = self.draw_clock();
+        let (now, seed) = (self.agents[agent].clock.shows(self.now), self.rng.next());
         let host = &mut self.agents[agent];
         host.life += 1;
         host.wake = None;
@@ -133,8 +133,8 @@ impl World {
         host.volumes.clear();
     }
     pub(crate) fn agent_hears(&mut self, agent: usize, event: Event) -> Result<(), String> {
-        let (skew, world_now) = (self.agents[agent].skew, self.now);
-        let now = self.clock(skew);
+        let (clock, world_now) = (self.agents[agent].clock, self.now);
+        let now = clock.shows(world_now);
         let Some(core) = self.agents[agent].core.as_mut() else { return Ok(()) };
         let mut out = Vec::new();
         core.step(now, event, &mut out);
@@ -143,7 +143,7 @@ impl World {
             self.agent_wants(agent, command)?;
         }
         let host = &mut self.agents[agent];
-        let wake = host.core.as_ref().and_then(Agent::next_wake).map(|at| World::when(at, skew).max(world_now + 1));
+        let wake = host.core.as_ref().and_then(Agent::next_wake).map(|at| clock.reaches(at).max(world_now + 1));
         if let Some(at) = wake
             && host.wake.is_none_or(|known| at < known || known <= world_now)
         {
@@ -242,6 +242,25 @@ impl World {
                     return Err(format!("{}: an update of {} is sent before it is written", host.name, status.task_id));
                 }
             }
+            Command::Send(FromAgent::Register(said)) => {
+                let on_disk = host.disk.load();
+                if said.epoch_seen > on_disk.agent.epoch_seen || said.agent_id != on_disk.agent.agent_id {
+                    return Err(format!("{} says of itself what is not written", host.name));
+                }
+                let alive: BTreeSet<(&FrameworkId, &TaskId)> = on_disk
+                    .pods
+                    .values()
+                    .flat_map(|(launch, progress)| {
+                        let tasks = progress.iter().flat_map(|progress| &progress.tasks);
+                        let alive = tasks.filter(|task| !task.latest.state.is_terminal());
+                        alive.map(|task| (&launch.framework.id, &task.task_id))
+                    })
+                    .collect();
+                let mut ended = said.tasks.iter().filter(|task| task.latest.state.is_terminal());
+                if let Some(task) = ended.find(|task| alive.contains(&(&task.framework.id, &task.head.task_id))) {
+                    return Err(format!("{} says that {} ended before it is written", host.name, task.head.task_id));
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -326,7 +345,7 @@ impl World {
     }
 
     fn report(&mut self, agent: usize, pod_id: &PodId, task_id: &TaskId, kind: ReportKind) -> Result<(), String> {
-        let now = self.clock(self.agents[agent].skew);
+        let now = self.agents[agent].clock.shows(self.now);
         let host = &mut self.agents[agent];
         let Some(executor) = host.executors.get_mut(pod_id) else { return Ok(()) };
         let report = Report { number: executor.next_report, task_id: task_id.clone(), at: now, kind };
@@ -412,6 +431,15 @@ impl World {
             self.agent_hears(agent, Event::ExecutorGone { pod_id, why: "killed".to_owned() })?;
         }
         Ok(())
+    }
+
+    /// All of a pod ends while its agent is away, and its executor with it: what it wrote down is read when the agent is back.
+    pub(crate) fn executor_ends_unheard(&mut self, agent: usize, pod_id: PodId) -> Result<(), String> {
+        let tasks = self.agents[agent].executors.get(&pod_id).map(|executor| executor.tasks.keys().cloned().collect());
+        for task in tasks.into_iter().flat_map(|tasks: Vec<TaskId>| tasks) {
+            self.task_ends(agent, &pod_id, &task, &End::Exit(1), false)?;
+        }
+        self.executor_dies(agent, pod_id)
     }
 
     pub(crate) fn agent_dials(&mut self, agent: usize, life: u64) -> Result<(), String> {

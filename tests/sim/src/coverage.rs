@@ -11,10 +11,8 @@ const ENUMS: &[(&str, &str)] =
 
 /// Shown by a unit test and not by seeds: what, where, and the test.
 pub const BY_TEST: &[(&str, &str, &str)] = &[
-    ("rejected: TooMany", "master/core/src/tests/beyond.rs", "a_pod_has_only_so_many_tasks"),
     ("rejected: Busy", "master/core/src/tests/beyond.rs", "a_disk_that_stands_still_refuses_calls"),
     ("rejected: NoSubnet", "master/core/src/tests/beyond.rs", "the_pods_range_has_an_end"),
-    ("rejected: Renamed", "master/core/src/tests/beyond.rs", "a_framework_keeps_its_name"),
     ("rejected: StateTooLarge", "master/core/src/tests/frameworks.rs", "state_is_written_with_the_call_and_bounded"),
     ("rejected: NoVip", "master/core/src/tests/beyond.rs", "the_range_of_virtual_addresses_has_an_end"),
     // Offers never leave so little room that an accept could exceed a limit, but for what is unreserved by it.
@@ -34,22 +32,7 @@ pub const BY_TEST: &[(&str, &str, &str)] = &[
         "no_more_agents_become_unreachable_at_once_than_the_limit_allows",
     ),
     (
-        "decision: MaintenanceSet",
-        "master/core/src/tests/maintaining.rs",
-        "a_window_is_announced_with_inverse_offers_and_in_offers_and_outlives_the_master",
-    ),
-    (
-        "rejected: NotScheduled",
-        "master/core/src/tests/maintaining.rs",
-        "started_it_empties_the_agent_and_stopped_it_is_offered_again",
-    ),
-    (
         "rejected: UnderMaintenance",
-        "master/core/src/tests/maintaining.rs",
-        "started_it_empties_the_agent_and_stopped_it_is_offered_again",
-    ),
-    (
-        "rejected: NotUnderMaintenance",
         "master/core/src/tests/maintaining.rs",
         "started_it_empties_the_agent_and_stopped_it_is_offered_again",
     ),
@@ -63,32 +46,6 @@ pub const BY_TEST: &[(&str, &str, &str)] = &[
         "master/core/src/tests/operating.rs",
         "an_operator_takes_back_just_as_many_offers_as_needed_and_no_task",
     ),
-    (
-        "rejected: AgentLacks",
-        "master/core/src/tests/operating.rs",
-        "an_operator_takes_back_just_as_many_offers_as_needed_and_no_task",
-    ),
-    (
-        "rejected: MixedRevocable",
-        "master/core/src/tests/operating.rs",
-        "what_may_be_taken_back_is_offered_to_those_who_can_take_it",
-    ),
-    (
-        "rejected: LimitBelowRequest",
-        "master/core/src/tests/operating.rs",
-        "a_limit_may_exceed_what_a_task_takes_and_never_undercut_it",
-    ),
-    (
-        "rejected: OperationIdUsed",
-        "master/core/src/tests/beyond.rs",
-        "an_operation_s_id_is_used_once_and_what_the_agent_reserves_stays_so",
-    ),
-    (
-        "rejected: StaticReservation",
-        "master/core/src/tests/beyond.rs",
-        "an_operation_s_id_is_used_once_and_what_the_agent_reserves_stays_so",
-    ),
-    ("rejected: AgentAway", "master/core/src/tests/beyond.rs", "nothing_is_reserved_on_an_agent_that_is_away"),
     (
         "withheld: Hoarding",
         "master/core/src/tests/tenancy.rs",

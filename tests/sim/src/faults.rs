@@ -77,7 +77,7 @@ impl World {
     /// A master that was deposed long ago still speaks. The agent obeys nothing of it.
     fn deposed_master(&mut self) -> Result<(), String> {
         let agent = self.rng.index(self.agents.len());
-        let now = self.clock(self.agents[agent].skew);
+        let now = self.agents[agent].clock.shows(self.now);
         let host = &mut self.agents[agent];
         let Some(core) = host.core.as_mut().filter(|core| core.is_registered()) else { return Ok(()) };
         let Some(epoch) = core.record().epoch_seen.checked_sub(1) else { return Ok(()) };
@@ -144,6 +144,12 @@ impl World {
                 } else {
                     self.counts.hit("fault: agent crash");
                     self.agent_dies(agent);
+                    let pods: Vec<_> = self.agents[agent].executors.keys().cloned().collect();
+                    for pod in pods {
+                        if self.rng.percent(20) {
+                            self.executor_ends_unheard(agent, pod)?;
+                        }
+                    }
                 }
                 let outage = self.outage(3000);
                 self.after(outage, Happening::AgentStarts { agent });
@@ -218,9 +224,34 @@ impl World {
                     number => self.agents[number - 1].full_until = until,
                 }
             }
+            21 => self.registers_on_a_slow_disk(),
             _ => self.operators()?,
         }
         Ok(())
+    }
+
+    /// An agent's disk stands still while its master is lost and found again, and then the agent dies: what it said meanwhile and
+    /// had not written, it takes back.
+    fn registers_on_a_slow_disk(&mut self) {
+        let agent = self.rng.index(self.agents.len());
+        let host = &mut self.agents[agent];
+        let (Some(session), life) = (host.session, host.life) else { return };
+        self.counts.hit("fault: registration on a disk that stands still");
+        let stall = self.rng.between(2000, 15_000);
+        self.agents[agent].stalled_until = self.agents[agent].stalled_until.max(self.now + stall);
+        let (master_after, peer_after) = (self.rng.between(0, 100), self.rng.between(0, 100));
+        if self.rng.percent(50) {
+            // Another master has another epoch, which agents write down.
+            self.master_dies();
+            let outage = self.rng.between(50, 500);
+            self.after(outage, Happening::MasterStarts);
+        }
+        let broken = self.rng.between(0, 1500);
+        self.after(broken, Happening::LinkBreaks { session, master_after, peer_after });
+        if self.rng.percent(70) {
+            let death = self.rng.between(broken, stall);
+            self.after(death, Happening::AgentDies { agent, life });
+        }
     }
 
     /// What is said on a link from now on arrives at these times at the earliest.

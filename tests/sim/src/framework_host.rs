@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use master_core::{Event as MasterEvent, SessionId, StateWrite};
 use model::call::{Call, Filter, FrameworkInfo, Offer, Operation, SchedulerEvent};
-use model::task::{Pod, Task};
+use model::task::{Limit, Pod, Task};
 use model::{
     AgentId, ExecutorId, FrameworkId, Holding, Milli, OfferId, OperationId, OperationStatus, Principal, Quantities,
     Ranges, Reason, Reservation, Resources, RoleName, Span, TaskHead, TaskId, TaskState, TaskStatus, UpdateId, Volume,
@@ -35,6 +35,8 @@ pub(crate) struct FrameworkHost {
     reconciled: u64,
     known_offer: Option<Offer>,
     suppressed: bool,
+    /// How often it misbehaved: each time in the next way.
+    pub(crate) mischief: u64,
     /// It waits for offers and does not ask for them.
     pub(crate) patient: bool,
 }
@@ -74,6 +76,7 @@ impl FrameworkHost {
             reconciled: 0,
             known_offer: None,
             suppressed: false,
+            mischief: 0,
             patient: false,
         }
     }
@@ -267,7 +270,7 @@ impl World {
             }
             Said::Event(SchedulerEvent::Offers(offers)) => {
                 let two = offers.len() > 1;
-                if self.faults && two && self.rng.percent(5) {
+                if self.faults && two && self.rng.percent(8) {
                     let offers = offers.iter().map(|offer| offer.id.clone()).collect();
                     self.call(framework, Call::Accept { offers, operations: Vec::new(), filter: Filter::default() });
                     return Ok(());
@@ -383,7 +386,7 @@ impl World {
             self.counts.hit("fault: offer left unanswered");
             return;
         }
-        if self.faults && self.rng.percent(4) {
+        if self.faults && self.rng.percent(7) {
             self.misbehave(framework);
             return;
         }
@@ -469,8 +472,9 @@ impl World {
         Pod { executor_id, executor: Vec::new().into(), executor_resources: own.into(), tasks }
     }
 
-    /// Something that must be refused, with the offer it saw last (which it has answered already, or not).
-    fn misbehave(&mut self, framework: usize) {
+    /// Something that must be refused, with the offer it saw last (which it has answered already, or not). The ways take turns:
+    /// with chance alone some would be rare.
+    pub(crate) fn misbehave(&mut self, framework: usize) {
         let Some(offer) = self.frameworks[framework].known_offer.clone() else { return };
         let small: Resources = Quantities { cpus: Milli(10), ..Quantities::default() }.into();
         let mut task = self.fresh_task(framework, &offer.agent_id, small.clone());
@@ -481,7 +485,9 @@ impl World {
         let mut offers = vec![offer.id.clone()];
         let mut executor = None;
         let mut before = Vec::new();
-        match self.rng.between(0, 13) {
+        let way = self.frameworks[framework].mischief % MISCHIEFS;
+        self.frameworks[framework].mischief += 1;
+        match way {
             0 => task.head.resources.unreserved.cpus = Milli::units(1000),
             1 => task.head.agent_id = AgentId::new("elsewhere").expect("valid"),
             2 => task.head.privileged = true,
@@ -521,6 +527,27 @@ impl World {
                 executor = there.next().map(|task| task.executor_id.clone());
             }
             12 => {
+                // An id that still means another operation.
+                let id = OperationId::new("o-twice").expect("valid");
+                let operation = Box::new(Operation::Reserve(plain(&own, 1)));
+                let identified = Operation::Identified { id: id.clone(), operation };
+                self.frameworks[framework].operations.insert(id);
+                before.extend([identified.clone(), identified]);
+            }
+            13 => {
+                let mut fixed = own;
+                fixed.is_static = true;
+                before.push(Operation::Reserve(plain(&fixed, 1)));
+            }
+            14 => task.head.limits.cpus = Some(Limit::AtMost(Milli(1))),
+            15 => task.head.resources.revocable.cpus = Milli(10),
+            16 => before = vec![Operation::Reserve(plain(&own, 1)); master_core::limits::OPERATIONS_PER_ACCEPT_MAX],
+            17 => {
+                let offers = vec![OfferId::new("never-asked").expect("valid")];
+                self.call(framework, Call::DeclineInverseOffers { offers, filter: None });
+                return;
+            }
+            18 => {
                 let (agent_id, uuid) = (AgentId::new("elsewhere").expect("valid"), UpdateId(1));
                 let live = self.frameworks[framework].tasks.iter().find(|(_, task)| task.state == TaskState::Running);
                 let task_id = live.map_or(task.head.task_id, |(id, _)| id.clone());
@@ -557,6 +584,9 @@ impl World {
         self.call(framework, Call::Accept { offers, operations: before, filter: Filter::default() });
     }
 }
+
+/// So many ways there are to misbehave.
+pub(crate) const MISCHIEFS: u64 = 20;
 
 /// Destroys the volumes and gives all reservations back.
 fn give_back(resources: &Resources) -> Vec<Operation> {

@@ -15,6 +15,7 @@ pub mod coverage;
 
 mod agent_host;
 mod checks;
+mod clock;
 mod disk;
 mod faults;
 mod framework_host;

@@ -8,6 +8,7 @@ use model::call::SchedulerEvent;
 use model::link::ToAgent;
 use model::{AgentId, FrameworkId, Span, TaskId};
 
+use crate::clock::Clock;
 use crate::coverage::variant;
 use crate::faults::Crash;
 use crate::service_host;
@@ -34,8 +35,7 @@ pub(crate) struct MasterHost {
     pub(crate) full_until: u64,
     allocating: bool,
     timer: Option<u64>,
-    /// How far off its clock is.
-    skew: i64,
+    clock: Clock,
 }
 
 impl MasterHost {
@@ -62,7 +62,7 @@ impl MasterHost {
             full_until: 0,
             allocating: false,
             timer: None,
-            skew: 0,
+            clock: Clock::default(),
         }
     }
 }
@@ -72,8 +72,8 @@ impl World {
         if self.master.core.is_some() {
             return Ok(());
         }
-        self.master.skew = self.draw_skew();
-        let now = self.clock(self.master.skew);
+        self.master.clock = self.draw_clock();
+        let now = self.master.clock.shows(self.now);
         let host = &mut self.master;
         host.life += 1;
         host.registry.pool.epoch += 1;
@@ -107,7 +107,7 @@ impl World {
     }
 
     pub(crate) fn master_hears(&mut self, event: Event) -> Result<(), String> {
-        let now = self.clock(self.master.skew);
+        let now = self.master.clock.shows(self.now);
         let Some(core) = self.master.core.as_mut() else { return Ok(()) };
         let mut out = Vec::new();
         core.step(now, event, &mut out);
@@ -190,7 +190,7 @@ impl World {
                 }
             }
             Command::SetTimer { at } => {
-                let at = World::when(at, self.master.skew);
+                let at = self.master.clock.reaches(at);
                 self.master.timer = Some(at);
                 self.at(at, Happening::MasterTick { life, at });
             }
@@ -229,6 +229,11 @@ impl World {
             Delta::Agent(view) => {
                 host.agents.insert(view.id.clone(), *view);
             }
+            Delta::AgentOffers(lent) => {
+                if let Some(agent) = host.agents.get_mut(&lent.agent_id) {
+                    (agent.offered, agent.free) = (lent.offered, lent.free);
+                }
+            }
             Delta::Task(view) => {
                 host.tasks.insert((view.framework_id.clone(), view.head.task_id.clone()), *view);
             }
@@ -238,6 +243,7 @@ impl World {
             Delta::OfferAdded(_) => host.offers += 1,
             Delta::OfferRemoved { .. } => host.offers -= 1,
             Delta::Framework(_)
+            | Delta::FrameworkOffers { .. }
             | Delta::FrameworkRemoved(_)
             | Delta::Role(_)
             | Delta::RoleRemoved(_)

@@ -12,6 +12,7 @@ use model::{
     AgentId, FrameworkId, Principal, Reason, Refusal, RoleName, Span, TaskHead, TaskId, TaskState, TaskStatus, UpdateId,
 };
 
+use crate::clock::Clock;
 use crate::service_spec;
 use crate::world::{Happening, Peer, Said, World};
 
@@ -32,8 +33,7 @@ pub(crate) struct ServiceHost {
     sequence: u64,
     pending: BTreeMap<u64, Pending>,
     wake: Option<u64>,
-    /// How far off its clock is.
-    skew: i64,
+    clock: Clock,
     /// What the numbers in state entries stand for: the simulator's registry keeps no bytes.
     writes: Vec<Stored>,
     /// The last update heard of each task, over all its lives.
@@ -75,7 +75,7 @@ impl ServiceHost {
             sequence: 0,
             pending: BTreeMap::new(),
             wake: None,
-            skew: 0,
+            clock: Clock::default(),
             writes: Vec::new(),
             heard: BTreeMap::new(),
             confirmed: BTreeSet::new(),
@@ -171,11 +171,11 @@ fn rendered(pod: &PodLaunch) -> Pod {
 
 impl World {
     pub(crate) fn service_starts(&mut self, service: usize) {
-        let skew = self.draw_skew();
+        let clock = self.draw_clock();
         let host = &mut self.services[service];
         if !host.up && !host.is_gone {
             host.up = true;
-            host.skew = skew;
+            host.clock = clock;
             host.life += 1;
             let life = host.life;
             self.after(1, Happening::ServiceDials { service, life });
@@ -267,7 +267,10 @@ impl World {
                 self.after(delay, Happening::ServiceTarget { service, session });
             }
             Said::Event(event) => match event {
-                SchedulerEvent::Offers(offers) => self.service_steps(service, Event::Offers(offers))?,
+                SchedulerEvent::Offers(offers) => {
+                    let offers = offers.into_iter().map(std::sync::Arc::unwrap_or_clone).collect();
+                    self.service_steps(service, Event::Offers(offers))?;
+                }
                 SchedulerEvent::Rescind(offer) => self.service_steps(service, Event::Rescind(offer))?,
                 SchedulerEvent::InverseOffers(offers) => self.service_steps(service, Event::InverseOffers(offers))?,
                 SchedulerEvent::RescindInverseOffer(offer) => {
@@ -365,8 +368,8 @@ impl World {
         service: usize,
         what: impl FnOnce(&mut Scheduler, model::Timestamp, &mut Vec<Command>),
     ) -> Result<(), String> {
-        let (skew, world_now) = (self.services[service].skew, self.now);
-        let now = self.clock(skew);
+        let (clock, world_now) = (self.services[service].clock, self.now);
+        let now = clock.shows(world_now);
         let Some(core) = self.services[service].core.as_mut() else { return Ok(()) };
         let mut out = Vec::new();
         what(core, now, &mut out);
@@ -375,7 +378,7 @@ impl World {
             self.service_wants(service, command);
         }
         let host = &mut self.services[service];
-        let wake = host.core.as_ref().and_then(Scheduler::wake_at).map(|at| World::when(at, skew).max(world_now + 1));
+        let wake = host.core.as_ref().and_then(Scheduler::wake_at).map(|at| clock.reaches(at).max(world_now + 1));
         if let Some(at) = wake
             && host.wake.is_none_or(|known| at < known || known <= world_now)
         {
@@ -413,10 +416,10 @@ impl World {
                 call(Call::Decline { offers, filter: Filter { refuse } }, Pending::Other);
             }
             Command::AnswerInverseOffers { offers, accepted: true } => {
-                call(Call::AcceptInverseOffers { offers }, Pending::Other);
+                call(Call::AcceptInverseOffers { offers, filter: None }, Pending::Other);
             }
             Command::AnswerInverseOffers { offers, accepted: false } => {
-                call(Call::DeclineInverseOffers { offers }, Pending::Other);
+                call(Call::DeclineInverseOffers { offers, filter: None }, Pending::Other);
             }
             Command::Kill { task_id, agent_id } => call(Call::Kill { task_id, agent_id, grace: None }, Pending::Other),
             Command::Acknowledge { agent_id, task_id, uuid } => {
@@ -424,6 +427,7 @@ impl World {
             }
             Command::Reconcile(tasks) => call(Call::Reconcile { tasks }, Pending::Other),
             Command::Revive => call(Call::Revive { roles: BTreeSet::new() }, Pending::Other),
+            Command::DeclareGpus { .. } => unreachable!("no service here takes gpus"),
             Command::Suppress => call(Call::Suppress { roles: BTreeSet::new() }, Pending::Other),
             Command::Probe { key, .. } | Command::Act { key, .. } => {
                 let answer = match self.rng.between(0, 9) {

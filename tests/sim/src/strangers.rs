@@ -1,10 +1,12 @@
 //! What peers say that should not: each is refused, and nobody else is disturbed.
 use std::collections::{BTreeMap, BTreeSet};
 
-use master_core::{Event, OperatorRequest, RequestId, SessionId, StateWrite};
-use model::call::{Call, FrameworkInfo};
+use master_core::{Event, HoldingsChange, OperatorRequest, RequestId, SessionId, StateWrite};
+use model::call::{Call, FrameworkInfo, Unavailability};
 use model::link::{AgentRegistration, FromAgent};
-use model::{AgentId, FrameworkId, Milli, Principal, Quantities, Resources, RoleName, Span};
+use model::{
+    AgentId, FrameworkId, Holding, Milli, Principal, Quantities, Reservation, Resources, RoleName, Span, Timestamp,
+};
 
 use crate::world::World;
 
@@ -21,6 +23,13 @@ impl World {
         self.strange_agents()?;
         self.strange_frameworks()?;
         self.strange_operators()?;
+        for framework in 0..self.frameworks.len() {
+            for _ in 0..3 {
+                if self.frameworks[framework].subscribed {
+                    self.misbehave(framework);
+                }
+            }
+        }
         self.change_quotas()
     }
 
@@ -103,7 +112,6 @@ impl World {
             ("operator/x", say(None, &own_name, &["r"]), "k"),
             ("operator/x", say(own_id.clone(), &own_name, &["r"]), "k"),
             ("operator/x", say(ended, "x", &["r"]), "k"),
-            ("operator/y", say(None, "short-lived", &["short-lived"]), ""),
         ] {
             let session = self.fresh();
             self.master_hears(Event::FrameworkOpened { session, principal: Principal::new(principal) })?;
@@ -112,6 +120,7 @@ impl World {
             self.master_hears(event(Some(call), writes))?;
             self.master_hears(Event::FrameworkClosed { session })?;
         }
+        self.a_short_lived_framework(say(None, "short-lived", &["short-lived"]), say)?;
         // The framework itself, under another name.
         if let Some(id) = own_id {
             let session = self.fresh();
@@ -125,10 +134,56 @@ impl World {
         Ok(())
     }
 
+    /// One that subscribes and says what only those can be refused who have.
+    fn a_short_lived_framework(
+        &mut self,
+        subscribe: Call,
+        say: impl Fn(Option<FrameworkId>, &str, &[&str]) -> Call,
+    ) -> Result<(), String> {
+        let session = self.fresh();
+        self.master_hears(Event::FrameworkOpened { session, principal: Principal::new("operator/y") })?;
+        let Call::Subscribe { info, suppressed, constraints } = say(None, "another-name", &["short-lived"]) else {
+            return Err("a subscription is another call".to_owned());
+        };
+        let renamed = Call::UpdateFramework { info, suppressed, constraints };
+        let bad = vec![StateWrite { key: String::new(), value: None }];
+        for (sequence, call, writes) in
+            [(1, Some(subscribe), Vec::new()), (2, Some(renamed), Vec::new()), (3, None, bad)]
+        {
+            self.master_hears(Event::FrameworkCalled { session, sequence, call, writes, read_state: false })?;
+        }
+        self.master_hears(Event::FrameworkClosed { session })
+    }
+
     fn strange_operators(&mut self) -> Result<(), String> {
         let role = RoleName::new("nobody").expect("valid");
         let connected = self.agents.iter().find(|host| host.session.is_some()).map(|host| host.name.clone());
+        let away = self.agents.iter().find(|host| host.core.is_none()).map(|host| host.name.clone());
+        let there = self.agents[0].name.clone();
+        let change = |agent: String, cpus| OperatorRequest::ChangeHoldings {
+            agent,
+            change: HoldingsChange::Unreserve(Resources::held_as(
+                Holding {
+                    reservation: Reservation::new(role.clone(), Principal::new("operator/x"), BTreeMap::new()),
+                    volume: None,
+                },
+                Quantities { cpus, ..Quantities::default() },
+            )),
+            principal: Principal::new("operator/x"),
+        };
+        let holdings = [Some(change(there.clone(), Milli::units(1))), away.map(|name| change(name, Milli::units(1)))];
+        for ask in holdings.into_iter().flatten() {
+            self.master_hears(Event::Asked { request: RequestId(1), ask })?;
+        }
+        let never = Timestamp(u64::MAX / 2);
+        let window = |start| Unavailability { start, duration: Some(Span::seconds(1)) };
         for ask in [
+            OperatorRequest::StartMaintenance { agents: vec![there.clone()] },
+            OperatorRequest::ScheduleMaintenance { agents: vec![there.clone()], window: window(Timestamp(0)) },
+            OperatorRequest::ScheduleMaintenance { agents: vec![there.clone()], window: window(never) },
+            // Either it is not being maintained, or it is drained just now and the window cannot be withdrawn.
+            OperatorRequest::StopMaintenance { agents: vec![there.clone()] },
+            OperatorRequest::CancelMaintenance { agents: vec![there] },
             OperatorRequest::Teardown { framework: "nobody".to_owned() },
             OperatorRequest::SetWeight { role, weight_milli: 0 },
             OperatorRequest::MarkAgentGone { agent: "nobody".to_owned() },

@@ -19,12 +19,17 @@ pub(crate) struct Swarm {
     pub(crate) pause: u64,
     /// How far clocks may be apart from each other, and from what they were before a restart, in milliseconds.
     pub(crate) skew: u64,
+    /// How much too fast or too slow clocks may be, in millionths: a quartz's hundred, or per cents on a machine that is not
+    /// let run when it should.
+    pub(crate) drift: u64,
+    /// Per cent of links on which everything takes longer than on others.
+    pub(crate) slow_links: u64,
     /// Faults that this run leaves out.
     without: Vec<u64>,
 }
 
 /// Kinds of faults that `faults.rs` chooses from.
-pub(crate) const KINDS: u64 = 23;
+pub(crate) const KINDS: u64 = 24;
 
 impl Swarm {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
@@ -37,6 +42,8 @@ impl Swarm {
             last_words: or_nothing(rng, 10, 60),
             pause: rng.between(3000, 12_000),
             skew: if rng.percent(50) { 0 } else { rng.between(1, 300_000) },
+            drift: [0, 0, 100, 20_000][rng.index(4)],
+            slow_links: or_nothing(rng, 5, 50),
             without: (0..KINDS).filter(|_| rng.percent(20)).collect(),
         }
     }
@@ -50,6 +57,8 @@ impl Swarm {
             last_words: 0,
             pause: 0,
             skew: 0,
+            drift: 0,
+            slow_links: 0,
             without: (0..KINDS).collect(),
         }
     }

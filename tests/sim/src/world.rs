@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use master_core::{Event as MasterEvent, Record, SessionId};
 use model::call::{Call, SchedulerEvent};
 use model::link::{FromAgent, ToAgent};
-use model::{FrameworkId, Refusal, TaskId, Timestamp};
+use model::{FrameworkId, Refusal, TaskId};
 
 use crate::agent_host::AgentHost;
 use crate::checks;
+use crate::clock::Clock;
 use crate::counts::Counts;
 use crate::faults::{Crash, CrashAt};
-use crate::framework_host::FrameworkHost;
+use crate::framework_host::{FrameworkHost, MISCHIEFS};
 use crate::master_host::MasterHost;
 use crate::rng::Rng;
 use crate::service_host::ServiceHost;
@@ -68,6 +69,9 @@ pub(crate) struct Link {
     peer_open: bool,
     pub(crate) to_master: u64,
     pub(crate) to_peer: u64,
+    /// How much longer than on others everything takes on it.
+    pub(crate) slow_to_master: u64,
+    pub(crate) slow_to_peer: u64,
     /// Once it is broken, what was under way arrives as far as it had come.
     last_to_master: u64,
     last_to_peer: u64,
@@ -94,7 +98,9 @@ pub(crate) enum Happening {
     Durable { life: u64, batch: u64, records: Vec<Record> },
     Allocate { life: u64 },
     MasterTick { life: u64, at: u64 },
+    LinkBreaks { session: SessionId, master_after: u64, peer_after: u64 },
     AgentStarts { agent: usize },
+    AgentDies { agent: usize, life: u64 },
     AgentReinstalled { agent: usize },
     AgentReactivated { agent: usize },
     AgentDials { agent: usize, life: u64 },
@@ -156,6 +162,10 @@ impl World {
             sessions: 0,
             told: Vec::new(),
         };
+        for framework in &mut world.frameworks {
+            // A run is short: each begins elsewhere.
+            framework.mischief = world.rng.between(0, MISCHIEFS - 1);
+        }
         world.after(0, Happening::MasterStarts);
         for agent in 0..world.agents.len() {
             world.after(10, Happening::AgentStarts { agent });
@@ -230,22 +240,16 @@ impl World {
         }
     }
 
-    /// What a clock shows that is so far off.
-    pub(crate) fn clock(&self, skew: i64) -> Timestamp {
-        Timestamp(self.now.saturating_add_signed(skew))
-    }
-    /// When such a clock shows this.
-    pub(crate) fn when(at: Timestamp, skew: i64) -> u64 {
-        at.0.saturating_add_signed(-skew)
-    }
-    /// How far off the clock of a process that starts now is.
-    pub(crate) fn draw_skew(&mut self) -> i64 {
-        if self.swarm.skew == 0 {
-            return 0;
+    /// The clock of a process that starts now.
+    pub(crate) fn draw_clock(&mut self) -> Clock {
+        let clock = Clock::draw(self.now, self.swarm.skew, self.swarm.drift, &mut self.rng);
+        if clock.is_off() {
+            self.counts.hit("fault: clock skew");
         }
-        self.counts.hit("fault: clock skew");
-        let limit = i64::try_from(self.swarm.skew).expect("small");
-        i64::try_from(self.rng.between(0, 2 * self.swarm.skew)).expect("small") - limit
+        if clock.drifts() {
+            self.counts.hit("fault: clock drift");
+        }
+        clock
     }
     pub(crate) fn is_cut_off(&self, peer: Peer) -> bool {
         self.cut_off.iter().any(|(who, until)| *who == peer && self.now < *until)
@@ -266,7 +270,15 @@ impl World {
         }
     }
 
+    /// A new connection. A stream keeps its order, so nothing overtakes anything within one direction of a link; between any two
+    /// links, of two peers or of the same one before and after it dialled anew, everything may: some are slower than others.
     pub(crate) fn connect(&mut self, peer: Peer) -> SessionId {
+        let is_slow = self.faults && self.rng.percent(self.swarm.slow_links);
+        if is_slow {
+            self.counts.hit("fault: slow link");
+        }
+        let mut slow = || if is_slow { self.rng.between(0, 1500) } else { 0 };
+        let (slow_to_master, slow_to_peer) = (slow(), slow());
         self.sessions += 1;
         let session = SessionId(self.sessions);
         let link = Link {
@@ -276,6 +288,8 @@ impl World {
             peer_open: true,
             to_master: self.now,
             to_peer: self.now,
+            slow_to_master,
+            slow_to_peer,
             last_to_master: 0,
             last_to_peer: 0,
         };
@@ -285,7 +299,7 @@ impl World {
     pub(crate) fn send_to_master(&mut self, session: SessionId, event: MasterEvent) {
         let at = self.now + self.latency();
         let Some(link) = self.links.get_mut(&session).filter(|link| !link.broken) else { return };
-        link.to_master = link.to_master.max(at);
+        link.to_master = link.to_master.max(at + link.slow_to_master);
         let at = link.to_master;
         // What may be said twice is: updates and receipts.
         let may_repeat = match &event {
@@ -310,7 +324,7 @@ impl World {
     fn slot_to_peer(&mut self, session: SessionId) -> Option<u64> {
         let at = self.now + self.latency();
         let link = self.links.get_mut(&session).filter(|link| !link.broken)?;
-        link.to_peer = link.to_peer.max(at);
+        link.to_peer = link.to_peer.max(at + link.slow_to_peer);
         Some(link.to_peer)
     }
     pub(crate) fn send_to_agent(&mut self, session: SessionId, message: ToAgent) {
@@ -432,7 +446,17 @@ impl World {
             Happening::Durable { life, batch, records } => self.master_durable(life, batch, &records)?,
             Happening::Allocate { life } => self.master_allocates(life)?,
             Happening::MasterTick { life, at } => self.master_ticks(life, at)?,
+            Happening::LinkBreaks { session, master_after, peer_after } => {
+                self.break_link(session, master_after, peer_after);
+            }
             Happening::AgentStarts { agent } => self.agent_starts(agent)?,
+            Happening::AgentDies { agent, life } => {
+                if self.faults && self.agents[agent].life == life {
+                    self.agent_dies(agent);
+                    let outage = self.outage(3000);
+                    self.after(outage, Happening::AgentStarts { agent });
+                }
+            }
             Happening::AgentReinstalled { agent } => {
                 self.agent_loses_everything(agent);
                 self.after(1, Happening::AgentStarts { agent });
