@@ -89,7 +89,7 @@ async fn a_kill_gives_grace_and_then_none() {
     world.launch("p2", &[stubborn]).await;
     for task in ["polite", "stubborn"] {
         world.running(task).await;
-        wait_for_log(&world, task, "ready").await;
+        world.log_until(task, "ready").await;
         world.kill(task).await;
     }
     let (polite, stubborn) = (world.ended("polite").await, world.ended("stubborn").await);
@@ -102,17 +102,6 @@ async fn a_kill_gives_grace_and_then_none() {
         [TaskState::Starting, TaskState::Running, TaskState::Killing, TaskState::Killed]
     );
     world.wait_until_clean();
-}
-
-async fn wait_for_log(world: &World, task: &str, word: &str) {
-    let request =
-        wire::ReadLogRequest { task_id: task.to_owned(), stream: "stdout".to_owned(), follow: true, tail_bytes: 0 };
-    let mut chunks = world.operator().read_log(request).await.expect("read").into_inner();
-    let mut text = String::new();
-    while !text.contains(word) {
-        let chunk = chunks.message().await.expect("read").expect("more is coming");
-        text.push_str(&String::from_utf8_lossy(&chunk.data));
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,7 +274,7 @@ async fn what_a_task_did_to_its_agent_is_undone_however_it_ended() {
         });
         world.launch(pod, &[task]).await;
         world.running(pod).await;
-        wait_for_log(&world, pod, "made").await;
+        world.log_until(pod, "made").await;
     }
     // One ends as it should; the other's executor is killed while the agent is away too.
     world.kill("p1").await;

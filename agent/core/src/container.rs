@@ -6,7 +6,7 @@ use model::{FrameworkId, Span, TaskId};
 use crate::agent::Agent;
 use crate::checkpoint::{EndRecord, KillOrder};
 use crate::command::{Command, Decision};
-use crate::event::{End, Report, ReportKind};
+use crate::event::{End, EndCause, Report, ReportKind};
 use crate::mutation::{Mutation, mutated};
 use crate::pod::{DestroyCause, Phase, PodId};
 use crate::updates::News;
@@ -104,10 +104,10 @@ impl Agent {
                 let news = News::of(alive, Some(reason), message).by_executor();
                 self.append_at(pod_id, &task_id, news, Some((is_readiness, Some(passed))), at);
             }
-            ReportKind::Ended { end, oom_kills, killed_on_request, why } => {
+            ReportKind::Ended { end, oom_kills, killed_on_request, why, cause } => {
                 let asked = task.kill.as_ref().map(|order| order.reason.clone());
                 let is_preempted = task.kill.as_ref().is_some_and(|order| order.is_preemption);
-                let News { state, reason, message, .. } = ended(&end, oom_kills, killed_on_request, why, asked);
+                let News { state, reason, message, .. } = ended(&end, oom_kills, killed_on_request, why, asked, cause);
                 let end = if killed_on_request && is_preempted {
                     EndRecord { state: TaskState::Gone, reason: Some(Reason::ContainerPreempted), message, at }
                 } else {
@@ -298,7 +298,14 @@ impl Agent {
 }
 
 /// What the end of a container means for its task.
-fn ended(end: &End, oom_kills: u64, killed_on_request: bool, why: String, asked: Option<String>) -> News {
+fn ended(
+    end: &End,
+    oom_kills: u64,
+    killed_on_request: bool,
+    why: String,
+    asked: Option<String>,
+    cause: EndCause,
+) -> News {
     let words = match end {
         End::Exit(code) => format!("exited with {code}"),
         End::Signal(signal) => format!("killed by signal {signal}"),
@@ -307,6 +314,12 @@ fn ended(end: &End, oom_kills: u64, killed_on_request: bool, why: String, asked:
     let words = if why.is_empty() { words } else { format!("{why}; {words}") };
     if killed_on_request {
         return News::of(TaskState::Killed, None, asked.map_or(words.clone(), |reason| format!("{reason}; {words}")));
+    }
+    // However politely it then ended.
+    match cause {
+        EndCause::OverTime => return News::of(TaskState::Failed, Some(Reason::MaxCompletionTimeReached), words),
+        EndCause::Unhealthy => return News::of(TaskState::Failed, Some(Reason::TaskHealthCheckStatusUpdated), words),
+        EndCause::Other => {}
     }
     match end {
         End::NotStarted(_) => News::of(TaskState::Failed, Some(Reason::ContainerLaunchFailed), words),

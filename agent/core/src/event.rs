@@ -114,6 +114,8 @@ pub enum ReportKind {
         killed_on_request: bool,
         /// In words, when it was not its own doing.
         why: String,
+        /// Whether its executor ended it by itself, and for what.
+        cause: EndCause,
     },
     /// It ended and will be started again.
     Restarting {
@@ -133,6 +135,18 @@ pub enum ReportKind {
         /// In words.
         message: String,
     },
+}
+
+/// For what an executor ends a container by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EndCause {
+    /// It did not.
+    #[default]
+    Other,
+    /// It ran for longer than it may.
+    OverTime,
+    /// Its health check failed too often.
+    Unhealthy,
 }
 
 /// How a container ended.

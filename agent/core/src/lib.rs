@@ -33,5 +33,5 @@ pub use checkpoint::{
     AgentRecord, Checkpoint, Configured, EndRecord, LaunchRecord, ProgressRecord, TaskLaunch, TaskProgress, Write,
 };
 pub use command::{Command, Decision, Network, VolumeKey};
-pub use event::{End, Event, Report, ReportKind};
+pub use event::{End, EndCause, Event, Report, ReportKind};
 pub use pod::{DestroyCause, Phase, PodId};

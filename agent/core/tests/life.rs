@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use agent_core::{
-    Agent, AgentConfig, Checkpoint, Command, Decision, End, Event, PodId, Report, ReportKind, invariants,
+    Agent, AgentConfig, Checkpoint, Command, Decision, End, EndCause, Event, PodId, Report, ReportKind, invariants,
 };
 use model::link::{FrameworkRef, FromAgent, ToAgent};
 use model::task::{Pod, Task};
@@ -152,7 +152,13 @@ fn pod(executor: &str, tasks: &[(&str, i64)]) -> Pod {
     }
 }
 fn ended(code: i32, on_request: bool) -> ReportKind {
-    ReportKind::Ended { end: End::Exit(code), oom_kills: 0, killed_on_request: on_request, why: String::new() }
+    ReportKind::Ended {
+        end: End::Exit(code),
+        oom_kills: 0,
+        killed_on_request: on_request,
+        why: String::new(),
+        cause: EndCause::Other,
+    }
 }
 fn pod_id() -> PodId {
     PodId::from_name("0-e")

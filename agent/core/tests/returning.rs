@@ -1,7 +1,9 @@
 //! What an operator and the host may change between two lives of an agent, and what is given away for a time.
 use std::collections::BTreeMap;
 
-use agent_core::{Agent, AgentConfig, Checkpoint, Command, End, Event, PodId, Report, ReportKind, invariants};
+use agent_core::{
+    Agent, AgentConfig, Checkpoint, Command, End, EndCause, Event, PodId, Report, ReportKind, invariants,
+};
 use model::link::{FrameworkRef, FromAgent, ToAgent};
 use model::task::{Pod, Task};
 use model::{
@@ -166,7 +168,13 @@ fn what_may_be_taken_back_ends_when_it_is_needed_the_youngest_first() {
         .collect();
     killed.dedup();
     assert_eq!(killed, [&young], "one at a time, and nothing that was promised");
-    let end = ReportKind::Ended { end: End::Signal(15), oom_kills: 0, killed_on_request: true, why: String::new() };
+    let end = ReportKind::Ended {
+        end: End::Signal(15),
+        oom_kills: 0,
+        killed_on_request: true,
+        why: String::new(),
+        cause: EndCause::Other,
+    };
     let report = Report { number: 2, task_id: TaskId::new("young").expect("valid"), at: Timestamp(1000), kind: end };
     rig.step(Event::Report { pod_id: young, report });
     assert!(rig.latest().contains(&(TaskState::Gone, Some(Reason::ContainerPreempted))), "{:?}", rig.latest());

@@ -8,7 +8,7 @@ mod report;
 pub use check::{CheckKind, CheckPlan};
 pub use container::{ContainerPlan, RestartPolicy};
 pub use event::{Command, Event, Exit, Signal};
-pub use report::{Report, ReportKind};
+pub use report::{EndCause, Report, ReportKind};
 
 use std::collections::BTreeMap;
 

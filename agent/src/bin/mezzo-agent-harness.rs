@@ -14,10 +14,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// `agent <state dir> <name> <port> <master> <resources> <token> <ca sha256>`
+/// `agent <state dir> <name> <port> <master> <resources> <token> <ca sha256> <revocable> <percent of pressure>`
 fn agent_main(args: Vec<String>) -> ExitCode {
-    let Ok([state_dir, name, port, master, resources, token, ca_sha256]) = <[String; 7]>::try_from(args) else {
-        eprintln!("usage: mezzo-agent-harness agent STATE_DIR NAME PORT MASTER RESOURCES TOKEN CA_SHA256");
+    let Ok([state_dir, name, port, master, resources, token, ca_sha256, revocable, pressure]) =
+        <[String; 9]>::try_from(args)
+    else {
+        eprintln!(
+            "usage: mezzo-agent-harness agent STATE_DIR NAME PORT MASTER RESOURCES TOKEN CA_SHA256 REVOCABLE PRESSURE"
+        );
         return ExitCode::from(2);
     };
     daemon::logging::init("agent");
@@ -29,8 +33,8 @@ fn agent_main(args: Vec<String>) -> ExitCode {
         master,
         join: Some(agent::Join { token, ca_sha256 }),
         resources,
-        revocable: String::new(),
-        pressure_percent: None,
+        revocable,
+        pressure_percent: pressure.parse().ok(),
         attributes: std::collections::BTreeMap::new(),
         region: "r".to_owned(),
         zone: "z".to_owned(),

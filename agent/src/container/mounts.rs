@@ -2,8 +2,9 @@
 use agent_core::VolumeKey;
 use mesos::volume::Mode;
 use mesos::volume::source::Type;
-use model::resources::{Resources, Volume as Held};
+use model::resources::Resources;
 use proto::mesos::v1 as mesos;
+use proto::mezzo::v1::TmpfsMount;
 use proto::mezzo::v1::volume_option::Propagation;
 
 /// One mount of a container, its source still by name.
@@ -53,12 +54,13 @@ pub(crate) fn volumes_of(info: &mesos::TaskInfo, own: &Resources, pod: &Resource
     }
     // A disk the task was given and did not mention is where the disk itself says.
     for (holding, quantities) in &own.held {
-        let Some(Held { container_path, .. }) = &holding.volume else { continue };
-        let target = inside(container_path)?;
-        if !volumes.iter().any(|volume| volume.target == target) {
+        let Some(volume) = &holding.volume else { continue };
+        let target = inside(&volume.container_path)?;
+        if !volumes.iter().any(|known| known.target == target) {
             let Some(key) = VolumeKey::of(holding, quantities) else { continue };
             let source = Source::Persistent(key);
-            volumes.push(Volume { source, target, read_only: false, propagation: Propagation::Private });
+            let read_only = is_read_only(info, &volume.id);
+            volumes.push(Volume { source, target, read_only, propagation: Propagation::Private });
         }
     }
     // Outer mounts first, or they would hide the inner ones.
@@ -67,6 +69,27 @@ pub(crate) fn volumes_of(info: &mesos::TaskInfo, own: &Resources, pod: &Resource
         return Err(format!("two volumes are mounted at {}", pair[0].target));
     }
     Ok(volumes)
+}
+
+/// The memory a task asks for as file systems, each at a place that is one.
+///
+/// # Errors
+/// One is not.
+pub(crate) fn tmpfs_of(info: &mesos::TaskInfo) -> Result<Vec<TmpfsMount>, String> {
+    let wanted = info.mezzo.as_ref().map(|extension| extension.tmpfs.as_slice()).unwrap_or_default();
+    wanted
+        .iter()
+        .map(|mount| Ok(TmpfsMount { container_path: inside(&mount.container_path)?, ..mount.clone() }))
+        .collect()
+}
+
+/// Whether a task was given a disk only to read it: no part of the disk's title, so that others may write it.
+fn is_read_only(info: &mesos::TaskInfo, id: &model::VolumeId) -> bool {
+    let mut disks = info.resources.iter().filter_map(|resource| resource.disk.as_ref());
+    disks.any(|disk| {
+        let is_it = disk.persistence.as_ref().is_some_and(|persistence| persistence.id == id.as_str());
+        is_it && disk.volume.as_ref().is_some_and(|volume| volume.mode() == Mode::Ro)
+    })
 }
 
 fn source_of(volume: &mesos::Volume) -> Result<Source, String> {

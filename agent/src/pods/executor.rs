@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ::executor::files::{self, ExecutorRecord};
 use ::executor::link::{AgentEnd, LinkError};
-use agent_core::{End, Event, PodId, Report, ReportKind};
+use agent_core::{End, EndCause, Event, PodId, Report, ReportKind};
 use model::{Span, TaskId, Timestamp};
 use proto::mezzo::v1 as wire;
 use tokio::sync::mpsc;
@@ -230,6 +230,11 @@ fn report_of(report: &wire::ContainerReport) -> Option<Report> {
             oom_kills: ended.oom_kills,
             killed_on_request: ended.killed_on_request,
             why: ended.why.clone(),
+            cause: match ended.cause() {
+                ended::Cause::Other => EndCause::Other,
+                ended::Cause::OverTime => EndCause::OverTime,
+                ended::Cause::Unhealthy => EndCause::Unhealthy,
+            },
         },
         container_report::Kind::Restarting(restarting) => ReportKind::Restarting {
             count: restarting.count,

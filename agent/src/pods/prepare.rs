@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::artifacts::ArtifactError;
 use super::{Context, clean_up};
 use crate::container::{
-    Bind, Bundle, PrivilegeNeeded, SANDBOX, Source, User, Volume, environment, invocation, limits_of, resolve,
-    volumes_of,
+    Bind, Bundle, PrivilegeNeeded, SANDBOX, Source, User, Volume, checks_of, environment, invocation, limits_of,
+    resolve, tmpfs_of, volumes_of,
 };
 use crate::images::{Image, ImageError, mount_host_root, mount_image, mount_tmpfs};
 use crate::limits;
@@ -153,7 +153,7 @@ impl Preparation<'_> {
 
         command.argv[0] = program(&command.argv[0], &sandbox);
 
-        let mut tmpfs = extension.tmpfs.clone();
+        let mut tmpfs = tmpfs_of(&info).map_err(|problem| self.wrong(problem))?;
         let mut binds = vec![bind(&sandbox, SANDBOX)];
         if image_name.is_some() {
             // The agent's network is the container's: so are its names.
@@ -188,7 +188,9 @@ impl Preparation<'_> {
         };
         let path = place.join("config.json");
         fs::write(&path, bundle.config().to_string()).map_err(disk("write", &path))?;
+        let checks = checks_of(&info).map_err(|problem| self.wrong(problem))?;
         let mut spec = self.spec(&info, &extension, name, &place, &sandbox);
+        (spec.readiness, spec.health) = (checks.readiness, checks.health);
         if let [first, rest @ ..] = extension.clean_up.as_slice() {
             bundle.argv = [program(first, &sandbox)].into_iter().chain(rest.iter().cloned()).collect();
             // Secrets are in memory and may be gone by then; what others mount is none of its business.
@@ -321,8 +323,8 @@ impl Preparation<'_> {
             log_bytes_max: limits::LOG_BYTES_MAX,
             log_files_max: limits::LOG_FILES_MAX,
             restart: extension.restart,
-            readiness: extension.readiness.clone(),
-            health: extension.health.clone(),
+            readiness: None,
+            health: None,
             kill_grace_ms: u64::try_from(grace).unwrap_or(u64::MAX),
             completion_ms_max: u64::try_from(completion).unwrap_or(0),
             clean_up_bundle: String::new(),

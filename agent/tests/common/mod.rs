@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tonic::{Request, Response, Status, Streaming};
 
 pub const AGENT_ID: &str = "m-S1";
+const HARNESS: &str = env!("CARGO_BIN_EXE_mezzo-agent-harness");
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// What the master knows.
@@ -29,6 +30,7 @@ pub struct Book {
     pub updates: Vec<TaskStatus>,
     pub registrations: Vec<model::link::AgentRegistration>,
     pub applied: u64,
+    pub revocable: model::Quantities,
     seen: BTreeSet<(TaskId, u128)>,
     session: Option<mpsc::Sender<Result<wire::MasterMessage, Status>>>,
 }
@@ -127,7 +129,10 @@ impl Master {
                 Some(ToAgent::Acknowledge { framework_id, task_id: status.task_id, uuid })
             }
             FromAgent::Pong { .. } => None,
-            FromAgent::Revocable(_) => None,
+            FromAgent::Revocable(revocable) => {
+                book.revocable = revocable;
+                None
+            }
             FromAgent::Applied { generation } => {
                 book.applied = generation;
                 None
@@ -136,9 +141,32 @@ impl Master {
     }
 }
 
+/// How the agent is started.
+#[derive(Clone)]
+pub struct Setup {
+    pub resources: String,
+    /// What it gives away although it is promised to others, and the percentage of pressure at which it takes it back.
+    pub revocable: String,
+    pub pressure: String,
+    /// A file that the agent sees as the boot id of its host.
+    pub boot_id: Option<PathBuf>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            resources: "cpus:4;mem:2048;disk:4096;ports:[20000-20099]".to_owned(),
+            revocable: String::new(),
+            pressure: String::new(),
+            boot_id: None,
+        }
+    }
+}
+
 /// A master and one agent.
 pub struct World {
     pub dir: tempfile::TempDir,
+    pub setup: Setup,
     pub name: String,
     pub port: u16,
     pub image: String,
@@ -152,9 +180,15 @@ pub struct World {
 impl World {
     /// Starts both and waits until they know each other.
     pub async fn start(test: &str) -> Self {
+        Self::start_with(test, |_| Setup::default()).await
+    }
+
+    /// As [`World::start`]; the setup is made in the directory of the test.
+    pub async fn start_with(test: &str, setup: impl FnOnce(&Path) -> Setup) -> Self {
         assert!(nix::unistd::geteuid().is_root(), "these tests make containers: run them as root");
         daemon::tls::install_crypto_provider();
         let dir = tempfile::tempdir().expect("temporary directory");
+        let setup = setup(dir.path());
         let ca = CertificateAuthority::create("test").expect("CA");
         let issue = |principal: &str, name: &str| {
             ca.issue(&CertificateRequest {
@@ -181,7 +215,7 @@ impl World {
         let name = format!("t-{test}-{}", std::process::id());
         // A port nobody has now; the agent takes it before the kernel hands it out again.
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("bound").port();
-        let mut world = Self { dir, name, port, image, master, master_address, changed, agent: None, operator };
+        let mut world = Self { dir, setup, name, port, image, master, master_address, changed, agent: None, operator };
         world.start_agent();
         world.wait("the agent registers", |book| !book.registrations.is_empty()).await;
         world
@@ -195,16 +229,33 @@ impl World {
         let sha = self.master.ca.sha256().expect("a CA");
         let log =
             std::fs::File::options().create(true).append(true).open(self.dir.path().join("agent.log")).expect("log");
-        let child = Command::new(env!("CARGO_BIN_EXE_mezzo-agent-harness"))
+        let mut command = match &self.setup.boot_id {
+            None => Command::new(HARNESS),
+            // In a mount namespace of its own the kernel's file can be another one.
+            Some(file) => {
+                let mut command = Command::new("unshare");
+                command.args([
+                    "--mount",
+                    "sh",
+                    "-c",
+                    "mount --bind \"$0\" /proc/sys/kernel/random/boot_id && exec \"$@\"",
+                ]);
+                command.arg(file).arg(HARNESS);
+                command
+            }
+        };
+        let child = command
             .arg("agent")
             .arg(self.state_dir())
             .args([
                 &self.name,
                 &self.port.to_string(),
                 &self.master_address,
-                "cpus:4;mem:2048;disk:4096;ports:[20000-20099]",
+                &self.setup.resources,
                 "good",
                 &sha,
+                &self.setup.revocable,
+                &self.setup.pressure,
             ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -307,6 +358,33 @@ impl World {
         self.book(last).expect("just seen")
     }
 
+    /// What the agent is to keep for others than the free: waits until it does.
+    pub async fn hold(&mut self, generation: u64, holdings: model::Resources) {
+        self.say(ToAgent::SetHoldings { generation, holdings }).await;
+        self.wait("the agent has the holdings", |book| book.applied == generation).await;
+    }
+
+    /// Everything of this host ends at once, the agent too.
+    pub fn power_cut(&mut self) {
+        self.kill_agent();
+        for pod in entries(&self.state_dir().join("pods")) {
+            if let Ok(Some(record)) = executor::files::ExecutorRecord::load(&pod) {
+                // It may have ended before.
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(record.pid), nix::sys::signal::SIGKILL);
+            }
+        }
+        executor::kill_pod_cgroups(&format!("/mezzo/{}", self.name)).expect("killed");
+    }
+
+    /// A file of a container's cgroup.
+    pub fn cgroup(&self, controller: &str, pod: &str, container: &str, file: &str) -> String {
+        let place =
+            Path::new("/sys/fs/cgroup").join(controller).join("mezzo").join(&self.name).join(pod).join(container);
+        let path = place.join(file);
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        text.trim().to_owned()
+    }
+
     pub async fn running(&mut self, task: &str) {
         self.wait(&format!("task {task} runs"), |book| {
             book.updates.iter().any(|status| status.task_id.as_str() == task && status.state == TaskState::Running)
@@ -327,6 +405,23 @@ impl World {
         let server = format!("{}.agent.mezzo", self.name);
         let channel = daemon::client::channel(&address, &server, &self.operator).expect("a channel");
         wire::agent_operator_client::AgentOperatorClient::new(channel)
+    }
+
+    /// What a task printed, as soon as it printed some word.
+    pub async fn log_until(&self, task: &str, word: &str) -> String {
+        let request =
+            wire::ReadLogRequest { task_id: task.to_owned(), stream: "stdout".to_owned(), follow: true, tail_bytes: 0 };
+        let mut chunks = self.operator().read_log(request).await.expect("read").into_inner();
+        let mut text = String::new();
+        let read = async {
+            while !text.contains(word) {
+                let chunk = chunks.message().await.expect("read").expect("more is coming");
+                text.push_str(&String::from_utf8_lossy(&chunk.data));
+            }
+        };
+        let in_time = tokio::time::timeout(LIMIT, read).await.is_ok();
+        assert!(in_time, "task {task} never printed {word}: {text}");
+        text
     }
 
     /// A task's whole log.

@@ -3,7 +3,7 @@ use model::time::{Span, Timestamp};
 
 use super::check::{Check, CheckKind, CheckPlan};
 use super::event::{Exit, Signal};
-use super::report::ReportKind;
+use super::report::{EndCause, ReportKind};
 
 /// What happens when a container ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -300,11 +300,16 @@ impl Container {
     }
     fn end(&mut self, exit: Exit, oom_kills: u64) -> ReportKind {
         self.phase = Phase::Ended;
-        let (killed_on_request, why) = match self.stopping.take() {
-            Some(stopping) => (stopping.stop.kind == StopKind::Asked, stopping.stop.why),
-            None => (false, String::new()),
+        let (kind, why) = match self.stopping.take() {
+            Some(stopping) => (Some(stopping.stop.kind), stopping.stop.why),
+            None => (None, String::new()),
         };
-        ReportKind::Ended { exit, oom_kills, killed_on_request, why }
+        let cause = match kind {
+            Some(StopKind::OverTime) => EndCause::OverTime,
+            Some(StopKind::Unhealthy) => EndCause::Unhealthy,
+            Some(StopKind::WithPod | StopKind::Asked) | None => EndCause::Other,
+        };
+        ReportKind::Ended { exit, oom_kills, killed_on_request: kind == Some(StopKind::Asked), why, cause }
     }
 }
 

@@ -21,6 +21,18 @@ pub struct Report {
     pub at: Timestamp,
 }
 
+/// For what an executor ends a container by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EndCause {
+    /// It did not.
+    #[default]
+    Other,
+    /// It ran for longer than it may.
+    OverTime,
+    /// Its health check failed too often.
+    Unhealthy,
+}
+
 /// What is reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReportKind {
@@ -39,6 +51,8 @@ pub enum ReportKind {
         killed_on_request: bool,
         /// Words, when it was not the container's own doing.
         why: String,
+        /// Whether the executor ended it by itself, and for what.
+        cause: EndCause,
     },
     /// It will run again; both verdicts are unspoken again.
     Restarting {

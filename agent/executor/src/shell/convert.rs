@@ -4,10 +4,10 @@ use proto::mezzo::v1 as wire;
 use proto::mezzo::v1::container_report::Kind;
 use proto::mezzo::v1::ended::How;
 
-use crate::core::{CheckKind, CheckPlan, ContainerPlan, Exit, Report, ReportKind, RestartPolicy};
+use crate::core::{CheckKind, CheckPlan, ContainerPlan, EndCause, Exit, Report, ReportKind, RestartPolicy};
 use crate::limits::{BACKOFF_MS_MAX, BACKOFF_MS_MIN, CHECK_FAILURES, CHECK_INTERVAL_MS, CHECK_TIMEOUT_MS};
 
-pub(super) fn plan(spec: &wire::ContainerSpec) -> ContainerPlan {
+pub(crate) fn plan(spec: &wire::ContainerSpec) -> ContainerPlan {
     ContainerPlan {
         name: spec.name.clone(),
         restart: restart(spec.restart.as_ref()),
@@ -22,10 +22,10 @@ pub(super) fn timeout(check: &wire::Check) -> std::time::Duration {
     std::time::Duration::from_millis(or(check.timeout_ms, CHECK_TIMEOUT_MS))
 }
 
-pub(super) fn report(report: &Report) -> wire::ContainerReport {
+pub(crate) fn report(report: &Report) -> wire::ContainerReport {
     let kind = match &report.kind {
         ReportKind::Started { pid } => Kind::Started(wire::Started { pid: *pid }),
-        ReportKind::Ended { exit, oom_kills, killed_on_request, why } => Kind::Ended(wire::Ended {
+        ReportKind::Ended { exit, oom_kills, killed_on_request, why, cause } => Kind::Ended(wire::Ended {
             how: Some(match exit {
                 Exit::Code(code) => How::ExitCode(*code),
                 Exit::Signal(signal) => How::Signal(*signal),
@@ -34,6 +34,11 @@ pub(super) fn report(report: &Report) -> wire::ContainerReport {
             oom_kills: *oom_kills,
             killed_on_request: *killed_on_request,
             why: why.clone(),
+            cause: match cause {
+                EndCause::Other => wire::ended::Cause::Other.into(),
+                EndCause::OverTime => wire::ended::Cause::OverTime.into(),
+                EndCause::Unhealthy => wire::ended::Cause::Unhealthy.into(),
+            },
         }),
         ReportKind::Restarting { count, backoff, why } => {
             Kind::Restarting(wire::Restarting { count: *count, backoff_ms: backoff.0, why: why.clone() })
