@@ -1,5 +1,9 @@
 //! Checkpoints on disk: `meta/agent.json`, and per pod `meta/pods/<pod id>.launch.json` and `.progress.json`. Each file
 //! is written beside, synced and renamed, then its directory is synced, before the core hears of it.
+//!
+//! A file is one line with the SHA-256 of what follows, then JSON. JSON alone is the form without a sum that agents wrote
+//! before, and is read. A file that is not what was written stops the agent: what it would do instead of what its tasks
+//! and holdings need is worse than an agent that is away.
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -8,6 +12,7 @@ use std::path::{Path, PathBuf};
 use agent_core::{AgentRecord, Checkpoint, LaunchRecord, PodId, ProgressRecord, Write, checkpoint::VERSION};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
 
 /// Why the checkpoints cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +44,17 @@ pub enum CheckpointError {
         #[source]
         source: serde_json::Error,
     },
+    /// A file is not what was written: the disk has damaged it, or somebody has changed it.
+    #[error(
+        "checkpoint {path} is damaged ({how}): put it back from a backup of this disk, or, if there is none, remove the \
+         agent's state directory and join it as a new agent"
+    )]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        how: &'static str,
+    },
     /// A newer mezzo wrote it.
     #[error("checkpoint {path} has format {found}, this mezzo knows up to {VERSION}: start the newer mezzo")]
     Newer {
@@ -56,6 +72,8 @@ pub(crate) struct Store {
     pods: PathBuf,
 }
 
+/// What a file begins with; the sum of what follows the line comes behind it.
+const HEAD: &str = "mezzo checkpoint sha256 ";
 const LAUNCH: &str = ".launch.json";
 const PROGRESS: &str = ".progress.json";
 
@@ -148,17 +166,35 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, CheckpointError> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(CheckpointError::Read { path: path.to_owned(), source }),
     };
-    serde_json::from_slice(&bytes).map(Some).map_err(|source| CheckpointError::Parse { path: path.to_owned(), source })
+    let json = unsealed(&bytes).map_err(|how| CheckpointError::Damaged { path: path.to_owned(), how })?;
+    serde_json::from_slice(json).map(Some).map_err(|source| CheckpointError::Parse { path: path.to_owned(), source })
+}
+
+/// The line that a file begins with.
+fn head_of(json: &[u8]) -> String {
+    format!("{HEAD}{}\n", hex::encode(Sha256::digest(json)))
+}
+
+/// What stands behind the sum, if it is right.
+fn unsealed(bytes: &[u8]) -> Result<&[u8], &'static str> {
+    if bytes.first() == Some(&b'{') {
+        return Ok(bytes);
+    }
+    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+        return Err("it ends before its first line does");
+    };
+    let (head, json) = bytes.split_at(end + 1);
+    if head == head_of(json).as_bytes() { Ok(json) } else { Err("its checksum is not that of its contents") }
 }
 
 fn replace<T: Serialize>(path: &Path, value: &T) -> Result<(), CheckpointError> {
-    let bytes = serde_json::to_vec(value).map_err(|source| CheckpointError::Parse { path: path.to_owned(), source })?;
+    let json = serde_json::to_vec(value).map_err(|source| CheckpointError::Parse { path: path.to_owned(), source })?;
     let write = || -> io::Result<()> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".new");
         let beside = path.with_file_name(name);
         let mut file = File::create(&beside)?;
-        file.write_all(&bytes)?;
+        file.write_all(&[head_of(&json).as_bytes(), &json].concat())?;
         file.sync_data()?;
         fs::rename(&beside, path)
     };
@@ -191,5 +227,18 @@ mod tests {
         assert_eq!(Store::open(dir.path()).expect("opened").load().expect("read").agent, record);
         store.write(&[Write::Agent(AgentRecord { version: VERSION + 1, ..record })]).expect("written");
         assert!(matches!(store.load(), Err(CheckpointError::Newer { found, .. }) if found == VERSION + 1));
+    }
+
+    #[test]
+    fn a_file_without_a_sum_is_read_and_the_next_one_has_one() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let store = Store::open(dir.path()).expect("opened");
+        let record = AgentRecord { version: VERSION, epoch_seen: 7, next_pod: 3, ..AgentRecord::default() };
+        let path = dir.path().join("agent.json");
+        fs::write(&path, serde_json::to_vec(&record).expect("json")).expect("written");
+        assert_eq!(store.load().expect("read").agent, record);
+        store.write(&[Write::Agent(record.clone())]).expect("written");
+        assert!(fs::read_to_string(&path).expect("read").starts_with(HEAD));
+        assert_eq!(store.load().expect("read").agent, record);
     }
 }

@@ -19,10 +19,35 @@ fn a_truncated_checkpoint_is_refused_by_name() {
     for length in 0..bytes.len() {
         fs::write(&path, &bytes[..length]).expect("truncated");
         let error = store.load().expect_err("refused");
-        assert!(matches!(&error, CheckpointError::Parse { path: named, .. } if *named == path), "{length}: {error}");
+        assert!(matches!(&error, CheckpointError::Damaged { path: named, .. } if *named == path), "{length}: {error}");
     }
     fs::write(&path, [0xff; 64]).expect("damaged");
     assert!(store.load().is_err());
+}
+
+#[test]
+fn a_single_flipped_bit_is_found_wherever_it_is() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let store = Store::open(dir.path()).expect("opened");
+    // A name in which a flipped bit makes another good name.
+    let named = AgentRecord { pod_subnet: "10.9.1.0/24".to_owned(), ..agent(7) };
+    store.write(&[Write::Agent(named)]).expect("written");
+    let path = dir.path().join("agent.json");
+    let bytes = fs::read(&path).expect("read");
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let believed = unsealed(&flipped).ok().and_then(|json| serde_json::from_slice::<AgentRecord>(json).ok());
+        assert_eq!(believed, None, "bit {bit}");
+    }
+    let mut flipped = bytes.clone();
+    let place = bytes.len() - 1 - bytes.iter().rev().position(|byte| *byte == b'9').expect("in the name");
+    flipped[place] ^= 1;
+    fs::write(&path, &flipped).expect("damaged");
+    let error = store.load().expect_err("refused").to_string();
+    assert!(error.contains("agent.json is damaged (its checksum is not that of its contents)"), "{error}");
+    fs::write(&path, &bytes).expect("as it was");
+    store.load().expect("read");
 }
 
 #[test]

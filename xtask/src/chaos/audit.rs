@@ -95,7 +95,10 @@ fn of_agents(pool: &Pool) -> Result<(Places, Vec<String>)> {
             if !path.to_string_lossy().ends_with(".progress.json") {
                 continue;
             }
-            let progress: Value = serde_json::from_str(&super::read_text(&path)).unwrap_or_default();
+            // The line before is the checksum's.
+            let text = super::read_text(&path);
+            let json = text.find('{').map_or("", |start| &text[start..]);
+            let progress: Value = serde_json::from_str(json).unwrap_or_default();
             for task in progress["tasks"].as_array().into_iter().flatten() {
                 let id = task["task_id"].as_str().unwrap_or_default().to_owned();
                 let state = task["latest"]["state"].as_str().unwrap_or_default();
