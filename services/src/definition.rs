@@ -57,6 +57,9 @@ pub struct ServiceDefinition {
 fn one() -> u32 {
     1
 }
+fn is_zero(amount: &u32) -> bool {
+    *amount == 0
+}
 fn kill_grace() -> u32 {
     5_000
 }
@@ -110,6 +113,9 @@ pub struct Resources {
     /// Disk in MiB.
     #[serde(default)]
     pub disk_mib: u32,
+    /// Gpus, whole ones.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gpus: u32,
 }
 
 /// One port.

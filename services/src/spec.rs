@@ -82,6 +82,7 @@ fn task(definition: &ServiceDefinition) -> TaskSpec {
         cpus: milli(definition.resources.cpus),
         mem: Milli::units(definition.resources.mem_mib.into()),
         disk: Milli::units(definition.resources.disk_mib.into()),
+        gpus: Milli::units(definition.resources.gpus.into()),
         ports: ports.collect(),
         artifacts: artifacts.collect(),
         readiness: readiness(definition),

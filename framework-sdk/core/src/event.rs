@@ -119,6 +119,11 @@ pub enum Command {
     },
     /// Ask for the truth. Empty: about all tasks.
     Reconcile(Vec<(TaskId, Option<AgentId>)>),
+    /// Some of what it wants takes gpus: agents that have some are kept from frameworks that do not say so.
+    DeclareGpus {
+        /// Whether offers are not wanted now, and stay so.
+        is_suppressed: bool,
+    },
     /// Offers are wanted.
     Revive,
     /// Offers are not wanted.

@@ -12,7 +12,7 @@ use crate::limits;
 use crate::mutation::{Mutation, mutated};
 use crate::record::{Intent, TaskRecord, UnitKey, Write};
 use crate::scheduler::Scheduler;
-use crate::spec::PortKind;
+use crate::spec::{PodSpec, PortKind, ServiceSpec};
 use crate::view::Placement;
 
 impl Scheduler {
@@ -296,6 +296,7 @@ impl Scheduler {
         let keys: BTreeSet<UnitKey> = self.needs.iter().map(|need| need.unit.clone()).collect();
         let wants = !keys.is_empty() || !self.meta.releases.is_empty();
         let has_released = !self.meta.releases.is_subset(&self.releases_announced);
+        self.advance_gpus();
         // What is to be given back may have been declined, an hour long, by the unit that held it then.
         let has_news = !keys.is_subset(&self.needs_announced) || has_released;
         if wants && (self.wants_offers != Some(true) || has_news) {
@@ -307,6 +308,18 @@ impl Scheduler {
         self.needs_announced = keys;
         self.releases_announced.clone_from(&self.meta.releases);
         self.obstacles.retain(|key, _| self.needs_announced.contains(key));
+    }
+
+    /// Says once per session that gpus are wanted, by the target or by what was launched from an earlier one.
+    fn advance_gpus(&mut self) {
+        if self.declared_gpus {
+            return;
+        }
+        let of_units = || self.units.values().filter_map(|unit| unit.spec.as_ref()).any(PodSpec::wants_gpus);
+        if self.target.as_ref().is_some_and(ServiceSpec::wants_gpus) || of_units() {
+            self.declared_gpus = true;
+            self.effects.push(Command::DeclareGpus { is_suppressed: self.wants_offers == Some(false) });
+        }
     }
 
     /// What stands in the way of a need, in words.

@@ -42,6 +42,8 @@ pub struct Scheduler {
     pub(crate) reconciler: Reconciler,
     pub(crate) needs: Vec<Need>,
     pub(crate) wants_offers: Option<bool>,
+    /// The master was told that gpus are wanted. Not taken back: what was reserved with gpus must be seen to be given back.
+    pub(crate) declared_gpus: bool,
     pub(crate) needs_announced: BTreeSet<UnitKey>,
     pub(crate) releases_announced: BTreeSet<(AgentId, String)>,
     pub(crate) agents: BTreeMap<AgentId, Placement>,
@@ -100,6 +102,7 @@ impl Scheduler {
             reconciler: Reconciler::default(),
             needs: Vec::new(),
             wants_offers: None,
+            declared_gpus: false,
             needs_announced: BTreeSet::new(),
             releases_announced: BTreeSet::new(),
             agents: BTreeMap::new(),

@@ -74,6 +74,10 @@ impl ServiceSpec {
     pub fn pod_mut(&mut self, name: &str) -> Option<&mut PodSpec> {
         self.pods.iter_mut().find(|pod| pod.name == name)
     }
+    /// Whether some of its tasks take gpus.
+    pub fn wants_gpus(&self) -> bool {
+        self.pods.iter().any(PodSpec::wants_gpus)
+    }
     /// The deploy plan, written out or the one that follows from the order of the pods.
     pub fn deploy_plan(&self) -> PlanSpec {
         self.plans.iter().find(|plan| plan.name == DEPLOY).cloned().unwrap_or_else(|| PlanSpec {

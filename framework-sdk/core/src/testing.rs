@@ -47,6 +47,8 @@ pub struct World {
     owner: Owner,
     now: Timestamp,
     wants_offers: bool,
+    /// It was said that gpus are wanted: agents with some are offered.
+    declared_gpus: bool,
     offers: BTreeMap<OfferId, (AgentId, Resources)>,
     offer_number: u64,
     drains: Vec<InverseOffer>,
@@ -101,6 +103,7 @@ impl World {
             owner,
             now: Timestamp(1_000_000),
             wants_offers: true,
+            declared_gpus: false,
             offers: BTreeMap::new(),
             offer_number: 0,
             drains: Vec::new(),
@@ -141,6 +144,15 @@ impl World {
         self.agents.insert(AgentId::new(name).expect("a plain name"), agent);
     }
 
+    /// An agent gets gpus.
+    ///
+    /// # Panics
+    /// If there is no such agent.
+    pub fn add_gpus(&mut self, name: &str, count: i64) {
+        let agent = self.agents.values_mut().find(|agent| agent.name == name).expect("an agent of that name");
+        agent.free.unreserved.gpus.0 += Milli::units(count).0;
+    }
+
     /// Sets a target as `Handle::set_target` does.
     ///
     /// # Errors
@@ -169,6 +181,7 @@ impl World {
         }
         self.scheduler = Scheduler::restore(self.owner.clone(), self.stored.clone());
         self.wants_offers = true;
+        self.declared_gpus = false;
         self.event(Event::Subscribed);
     }
 
@@ -329,6 +342,7 @@ impl World {
             let sum = agent.free.sum();
             if agent.is_unreachable
                 || agent.is_draining
+                || (sum.gpus.0 > 0 && !self.declared_gpus)
                 || agent.declined_until > self.now
                 || (sum.cpus.0 == 0 && sum.mem.0 == 0 && agent.free.held.is_empty())
             {
@@ -493,6 +507,11 @@ impl World {
                     self.agents.values_mut().for_each(|agent| agent.declined_until = Timestamp(0));
                 }
                 Command::Suppress => self.wants_offers = false,
+                Command::DeclareGpus { is_suppressed } => {
+                    assert_eq!(is_suppressed, !self.wants_offers, "it changes nothing else");
+                    self.history.push("declare gpus".to_owned());
+                    self.declared_gpus = true;
+                }
                 Command::Probe { key, unit, .. } => {
                     let is_held = self.held_hooks.contains(&unit.instance.to_string());
                     self.answer(key, is_held, "the probe is held");

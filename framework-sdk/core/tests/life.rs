@@ -484,3 +484,27 @@ fn a_task_that_nobody_knows_is_killed_when_it_can_be() {
         assert_eq!(commands.iter().any(|command| matches!(command, Command::Kill { .. })), is_killed, "{state:?}");
     }
 }
+
+#[test]
+fn gpus_are_declared_when_something_asks_for_them_and_not_before() {
+    let declared = |world: &World| world.history.iter().filter(|line| *line == "declare gpus").count();
+    let mut world = World::new(service(vec![pod("plain", 1, 500)])).agent("rack", 4_000, 4_096);
+    world.add_agent("fast", 4_000, 4_096);
+    world.add_gpus("fast", 2);
+    deploy(&mut world);
+    assert_eq!(declared(&world), 0);
+    let mut learning = pod("learning", 1, 500);
+    learning.tasks[0].gpus = Milli::units(1);
+    world.set_target(service(vec![pod("plain", 1, 500), learning.clone()])).expect("a good target");
+    deploy(&mut world);
+    assert_eq!(declared(&world), 1);
+    // A new scheduler knows from what is stored.
+    world.restart_scheduler();
+    world.end_task("learning-0.server", TaskState::Failed);
+    deploy(&mut world);
+    assert_eq!(declared(&world), 2);
+    // A gpu is not divided.
+    learning.tasks[0].gpus = Milli(500);
+    let refusal = world.set_target(service(vec![pod("plain", 1, 500), learning])).expect_err("refused");
+    assert_eq!(refusal.field, "pods[1].tasks[0].gpus");
+}

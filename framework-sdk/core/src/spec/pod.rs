@@ -113,6 +113,10 @@ impl PodSpec {
     pub fn has_persistent_volumes(&self) -> bool {
         self.tasks.iter().flat_map(|task| &task.volumes).any(|v| matches!(v.source, VolumeSource::Persistent { .. }))
     }
+    /// Whether an instance takes gpus.
+    pub fn wants_gpus(&self) -> bool {
+        self.tasks.iter().any(|task| task.gpus.0 > 0)
+    }
     /// What an instance takes, without ports that any number does for.
     pub fn quantities(&self) -> Quantities {
         let mut sum = Quantities { cpus: self.executor_cpus, mem: self.executor_mem, ..Quantities::default() };

@@ -133,6 +133,9 @@ fn validate_pod(field: &str, pod: &PodSpec) -> Result<(), SpecError> {
                 return fail(format!("{field}.{what}"), format!("{amount} is negative"));
             }
         }
+        if task.gpus.0 % 1000 != 0 {
+            return fail(format!("{field}.gpus"), format!("{} gpus: a gpu is not divided", task.gpus));
+        }
         for (j, port) in task.ports.iter().enumerate() {
             let field = format!("{field}.ports[{j}]");
             name(&format!("{field}.name"), &port.name)?;
