@@ -1,5 +1,5 @@
 //! An agent's life, event by event: what comes out, in what order, and what a restart makes of it.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agent_core::{
     Agent, AgentConfig, Checkpoint, Command, Decision, End, EndCause, Event, PodId, Report, ReportKind, invariants,
@@ -240,6 +240,76 @@ fn what_does_not_fit_or_is_not_granted_is_refused_in_words() {
         assert!(update.message.contains(words), "{}", update.message);
         assert!(!rig.out.iter().any(|command| matches!(command, Command::Prepare { .. })));
     }
+}
+
+#[test]
+fn every_refusal_of_a_launch_has_its_code_and_its_tasks_end_without_having_run() {
+    let elsewhere = |mut pod: Pod| {
+        pod.tasks[0].head.agent_id = AgentId::new("m-S9").expect("valid");
+        pod
+    };
+    let large = |mut pod: Pod| {
+        pod.tasks[0].payload = vec![0; agent_core::limits::POD_PAYLOAD_BYTES_MAX + 1].into();
+        pod
+    };
+    let many: Vec<String> = (0..65).map(|n| format!("n{n}")).collect();
+    let many: Vec<(&str, i64)> = many.iter().map(|name| (name.as_str(), 0)).collect();
+    for (code, words, refused) in [
+        ("AGT0010", "meant for agent m-S9", elsewhere(pod("n", &[("n", 1)]))),
+        ("AGT0011", "this one has 65", pod("n", &many)),
+        ("AGT0011", "this one has 0", pod("n", &[])),
+        ("AGT0012", "task n occurs twice", pod("n", &[("n", 1), ("n", 1)])),
+        ("AGT0013", "4194305 bytes", large(pod("n", &[("n", 1)]))),
+        ("AGT0014", "asks for privileges", pod("n", &[("privileged", 1)])),
+        ("AGT0015", "lacks cpus 2 unreserved", pod("n", &[("n", 5)])),
+        ("AGT0017", "executor id e is another pod's", pod("e", &[("n", 1)])),
+    ] {
+        let mut rig = Rig::registered();
+        rig.launch("e", &[("a", 1)]);
+        rig.run(&pod_id(), &["a"]);
+        rig.acknowledge_all();
+        rig.take();
+        let tasks: Vec<_> = rig.agent.tasks().collect();
+        let names: Vec<String> = refused.tasks.iter().map(|task| task.head.task_id.to_string()).collect();
+        rig.hear(ToAgent::Launch { framework: framework(), pod: refused, privileged_allowed: false });
+        let Some(Command::Note(Decision::LaunchRefused { refusal, .. })) = rig.out.first() else {
+            panic!("{code}: {:?}", rig.out)
+        };
+        assert_eq!(refusal.code, code, "{refusal}");
+        assert!(refusal.message.contains(words) && !refusal.next_step.is_empty(), "{code}: {refusal}");
+        assert_eq!(rig.out.len(), 1, "nothing else is done: {:?}", rig.out);
+        let ended = rig.acknowledge_all();
+        let told: BTreeSet<&String> = ended.iter().map(|(name, _)| name).collect();
+        assert_eq!(told, names.iter().collect(), "{code}: every task is told of");
+        assert!(ended.iter().all(|(_, state)| state.is_terminal()), "{code}: {ended:?}");
+        assert_eq!(rig.agent.tasks().collect::<Vec<_>>(), tasks, "{code}");
+    }
+}
+
+#[test]
+fn an_agent_runs_only_so_many_pods() {
+    let mut rig = Rig::registered();
+    for n in 0..agent_core::limits::PODS_MAX {
+        rig.launch(&format!("e{n}"), &[(&format!("t{n}"), 0)]);
+    }
+    rig.take();
+    rig.launch("one-more", &[("one-more", 0)]);
+    let Some(Command::Note(Decision::LaunchRefused { refusal, .. })) = rig.out.first() else { panic!("{:?}", rig.out) };
+    assert_eq!(refusal.code, "AGT0016", "{refusal}");
+    assert!(!rig.out.iter().any(|command| matches!(command, Command::Prepare { .. })));
+}
+
+#[test]
+fn an_agent_with_less_than_is_reserved_on_it_does_not_start() {
+    let mut disk = Checkpoint::default();
+    let role = RoleName::new("r").expect("valid");
+    let reservation = model::Reservation::new(role, Principal::new("framework/f"), BTreeMap::new());
+    let holding = model::Holding { reservation, volume: None };
+    let quantities = Quantities { disk: Milli::units(1001), ..Quantities::default() };
+    disk.agent.holdings = Resources::held_as(holding, quantities);
+    let refusal = Agent::new(config(), disk, 1, Timestamp(1000)).expect_err("it has 1000 MiB");
+    assert_eq!(refusal.code, "AGT0001");
+    assert!(refusal.message.contains("lack disk 1 MiB"), "{refusal}");
 }
 
 #[test]
