@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use daemon::clock::now;
 use framework_core::event::{Answer, Command, Event, Launch, LaunchOutcome};
 use framework_core::record::UnitKey;
 use framework_core::spec::ServiceSpec;
 use framework_core::{Owner, Scheduler};
-use model::call::{Call, Filter, FrameworkInfo, Operation, SchedulerEvent};
-use model::{AgentId, FrameworkId, Refusal, RoleName, Span, Timestamp};
+use model::call::{Call, Capability, Filter, FrameworkInfo, Operation, SchedulerEvent};
+use model::{AgentId, FrameworkId, Refusal, RoleName, Span};
 use proto::convert;
 use proto::mezzo::v1::framework_event::Kind;
 use proto::mezzo::v1::frameworks_client::FrameworksClient;
@@ -88,11 +89,6 @@ struct Session<'a, F> {
 }
 
 struct Lost(String);
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
 
 impl<F: Framework> Engine<F> {
     pub(crate) fn new(
@@ -200,7 +196,7 @@ impl<F: Framework> Engine<F> {
             let tick =
                 session.core.wake_at().map_or(Duration::from_secs(3600), |at| Duration::from_millis(at.since(now()).0));
             tokio::select! {
-                message = stream.message() => {
+                message = next(&session.calls, &mut stream) => {
                     let message = message.map_err(|status| Lost(words(&status)))?;
                     session.message(message.ok_or_else(|| Lost("the master closed the session".to_owned()))?)?;
                 }
@@ -307,11 +303,11 @@ impl<F: Framework> Session<'_, F> {
                     self.call(Some(&call), Vec::new(), Pending::Other("decline"))?;
                 }
                 Command::AnswerInverseOffers { offers, accepted: true } => {
-                    let call = Call::AcceptInverseOffers { offers };
+                    let call = Call::AcceptInverseOffers { offers, filter: None };
                     self.call(Some(&call), Vec::new(), Pending::Other("accept inverse offers"))?;
                 }
                 Command::AnswerInverseOffers { offers, accepted: false } => {
-                    let call = Call::DeclineInverseOffers { offers };
+                    let call = Call::DeclineInverseOffers { offers, filter: None };
                     self.call(Some(&call), Vec::new(), Pending::Other("decline inverse offers"))?;
                 }
                 Command::Kill { task_id, agent_id } => {
@@ -330,6 +326,7 @@ impl<F: Framework> Session<'_, F> {
                     let call = Call::Revive { roles: std::collections::BTreeSet::new() };
                     self.call(Some(&call), Vec::new(), Pending::Other("revive"))?;
                 }
+                Command::DeclareGpus { is_suppressed } => self.declare_gpus(is_suppressed)?,
                 Command::Suppress => {
                     let call = Call::Suppress { roles: std::collections::BTreeSet::new() };
                     self.call(Some(&call), Vec::new(), Pending::Other("suppress"))?;
@@ -358,6 +355,18 @@ impl<F: Framework> Session<'_, F> {
         }
         self.publish();
         Ok(())
+    }
+
+    /// From now on, in later sessions too.
+    fn declare_gpus(&mut self, is_suppressed: bool) -> Result<(), Lost> {
+        let info = &mut self.engine.info;
+        if !info.capabilities.insert(Capability::GpuResources) {
+            return Ok(());
+        }
+        let suppressed = if is_suppressed { info.roles.clone() } else { std::collections::BTreeSet::new() };
+        let constraints = model::constraint::OfferConstraints::default();
+        let call = Call::UpdateFramework { info: info.clone(), suppressed, constraints };
+        self.call(Some(&call), Vec::new(), Pending::Other("update framework"))
     }
 
     fn tell(news: mpsc::Sender<News>, what: impl Future<Output = News> + Send + 'static) {
@@ -520,7 +529,7 @@ impl<F: Framework> Session<'_, F> {
             SchedulerEvent::Subscribed { .. } => Ok(()),
             SchedulerEvent::Offers(offers) => {
                 debug!(count = offers.len(), "offers");
-                self.step(Event::Offers(offers))
+                self.step(Event::Offers(offers.into_iter().map(Arc::unwrap_or_clone).collect()))
             }
             SchedulerEvent::Rescind(offer) => self.step(Event::Rescind(offer)),
             SchedulerEvent::InverseOffers(offers) => self.step(Event::InverseOffers(offers)),
@@ -528,6 +537,14 @@ impl<F: Framework> Session<'_, F> {
             SchedulerEvent::Update(status) => {
                 info!(task_id = %status.task_id, state = ?status.state, ready = ?status.ready, message = status.message, "task update");
                 self.step(Event::Update(status))
+            }
+            SchedulerEvent::NotYetKnown(not_yet) => {
+                info!(
+                    tasks = not_yet.tasks.len(),
+                    agents_awaited = not_yet.agents_awaited,
+                    "the master waits for agents before it can say how tasks are"
+                );
+                self.step(Event::NotYetKnown(not_yet))
             }
             SchedulerEvent::Failure { agent_id, executor_id: None } => self.step(Event::AgentFailed(agent_id)),
             SchedulerEvent::Failure { .. } | SchedulerEvent::OperationUpdate(_) => Ok(()),
@@ -641,6 +658,17 @@ impl<F> Drop for Session<'_, F> {
             }
         }
     }
+}
+
+/// The next message, read only while there is room for the calls that it leads to: after a long absence there may be tens of
+/// thousands of updates, and each wants a receipt.
+async fn next(
+    calls: &mpsc::Sender<FrameworkCall>,
+    stream: &mut tonic::Streaming<FrameworkEvent>,
+) -> Result<Option<FrameworkEvent>, tonic::Status> {
+    // An error means that nobody reads the calls: the stream tells why.
+    drop(calls.reserve_many(limits::CALLS_MAX / 2).await);
+    stream.message().await
 }
 
 fn not_stored(refusal: &Refusal) -> Lost {

@@ -37,7 +37,7 @@ impl<'a> Reasons<'a> {
         // What has passed, or is about an agent that has nothing to offer now, says nothing any more.
         let Some(agent) = view.agents.get(agent_id) else { return };
         let may_be_offered = agent.state == AgentStateView::Connected && agent.mode == AgentMode::Active;
-        let remedy = reason.remedy();
+        let remedy = reason.remedy(now());
         let has_passed = matches!(&remedy, Remedy::Wait { until } if *until <= now());
         if !may_be_offered || agent.free.is_empty() || has_passed {
             return;

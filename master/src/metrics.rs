@@ -71,7 +71,7 @@ impl Metrics {
             family.get_or_create(&Kind { kind }).inc();
         };
         match decision {
-            Decision::Granted { .. } => add(&self.offers, "made".to_owned()),
+            Decision::Granted(_) => add(&self.offers, "made".to_owned()),
             Decision::OfferEnded { end, .. } => {
                 let kind = match end {
                     OfferEnd::Accepted => "accepted",
@@ -92,6 +92,7 @@ impl Metrics {
             | Decision::MaintenanceSet { .. }
             | Decision::InverseOfferAnswered { .. }
             | Decision::AgentGone { .. }
+            | Decision::AgentForgotten { .. }
             | Decision::AgentModeSet { .. }
             | Decision::AgentDrained { .. }
             | Decision::FrameworkSubscribed { .. }

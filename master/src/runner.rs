@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use master_core::{Command, Config, Decision, Event, Master, OperatorRequest, RegistrySnapshot, RequestId, SessionId};
 use model::call::SchedulerEvent;
@@ -12,7 +12,7 @@ use model::{FrameworkId, Principal, Refusal, Timestamp};
 use proto::convert;
 use proto::mesos::v1 as mesos;
 use proto::mezzo::v1 as wire;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -20,15 +20,13 @@ use tracing::{debug, info, warn};
 
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::pace::{self, Room};
 use crate::refusal;
 use crate::registry::{Registry, RegistryError, Write, record};
 use crate::view::SharedView;
 
 /// What the clock says, as the core wants it.
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
+pub(crate) use daemon::clock::now;
 
 /// The sending end of a session. Dropping it ends the stream after what was sent.
 #[derive(Debug, Clone)]
@@ -40,7 +38,7 @@ pub(crate) struct Outbound<T> {
 
 enum Input {
     Event(Event),
-    FrameworkOpened { session: SessionId, principal: Principal, out: Outbound<wire::FrameworkEvent> },
+    FrameworkOpened { session: SessionId, principal: Principal, out: Outbound<wire::FrameworkEvent>, room: Room },
     AgentOpened { session: SessionId, name: String, out: Outbound<wire::MasterMessage> },
     Asked { ask: OperatorRequest, answer: oneshot::Sender<Result<(), Refusal>> },
 }
@@ -50,6 +48,7 @@ enum Input {
 pub(crate) struct CoreHandle {
     inbox: mpsc::Sender<Input>,
     sessions: Arc<AtomicU64>,
+    bell: Arc<Notify>,
 }
 
 impl CoreHandle {
@@ -57,15 +56,20 @@ impl CoreHandle {
     pub(crate) fn next_session(&self) -> SessionId {
         SessionId(self.sessions.fetch_add(1, Ordering::Relaxed))
     }
+    /// What a new session's queue tells the runner by.
+    pub(crate) fn room(&self) -> Room {
+        Room::new(self.bell.clone())
+    }
     /// A scheduler connected.
     pub(crate) async fn open_framework(
         &self,
         session: SessionId,
         principal: Principal,
         out: Outbound<wire::FrameworkEvent>,
+        room: Room,
     ) {
         // If the runner has ended the session sees its stream end.
-        let _ = self.inbox.send(Input::FrameworkOpened { session, principal, out }).await;
+        let _ = self.inbox.send(Input::FrameworkOpened { session, principal, out, room }).await;
     }
     /// An agent connected.
     pub(crate) async fn open_agent(&self, session: SessionId, name: String, out: Outbound<wire::MasterMessage>) {
@@ -87,6 +91,9 @@ impl CoreHandle {
 
 struct FrameworkSession {
     out: Outbound<wire::FrameworkEvent>,
+    room: Room,
+    /// The core waits for room.
+    is_awaited: bool,
     /// Heartbeats begin with SUBSCRIBED.
     subscribed: bool,
 }
@@ -107,6 +114,8 @@ pub(crate) struct Runner {
     frameworks: BTreeMap<SessionId, FrameworkSession>,
     agents: BTreeMap<SessionId, Outbound<wire::MasterMessage>>,
     answers: BTreeMap<RequestId, oneshot::Sender<Result<(), Refusal>>>,
+    /// Rings when the queue of a session that is waited for has room.
+    bell: Arc<Notify>,
     next_request: u64,
     timer: Option<Instant>,
     allocation: Option<Instant>,
@@ -128,6 +137,7 @@ impl Runner {
         let (sender, inbox) = mpsc::channel(limits::INBOX);
         let epoch = parts.snapshot.pool.epoch;
         let core = Master::new(parts.config, parts.snapshot, rand::random(), now());
+        let bell = Arc::new(Notify::new());
         let runner = Self {
             core,
             epoch,
@@ -140,12 +150,13 @@ impl Runner {
             frameworks: BTreeMap::new(),
             agents: BTreeMap::new(),
             answers: BTreeMap::new(),
+            bell: bell.clone(),
             next_request: 0,
             timer: None,
             allocation: None,
             allocated: Instant::now(),
         };
-        (runner, CoreHandle { inbox: sender, sessions: Arc::new(AtomicU64::new(1)) })
+        (runner, CoreHandle { inbox: sender, sessions: Arc::new(AtomicU64::new(1)), bell })
     }
 
     /// Runs until it is told to stop.
@@ -179,6 +190,7 @@ impl Runner {
                 () = tokio::time::sleep_until(self.allocation.unwrap_or(far)) => events.push_back(self.allocate()),
                 _ = period.tick() => events.push_back(self.allocate()),
                 _ = heartbeat.tick() => self.heartbeat(),
+                () = self.bell.notified() => self.find_room(&mut events),
             }
             while events.len() < limits::EVENTS_PER_DRAIN {
                 match self.inbox.try_recv() {
@@ -199,8 +211,9 @@ impl Runner {
     fn receive(&mut self, input: Input, events: &mut VecDeque<Event>) {
         events.push_back(match input {
             Input::Event(event) => event,
-            Input::FrameworkOpened { session, principal, out } => {
-                self.frameworks.insert(session, FrameworkSession { out, subscribed: false });
+            Input::FrameworkOpened { session, principal, out, room } => {
+                let known = FrameworkSession { out, room, is_awaited: false, subscribed: false };
+                self.frameworks.insert(session, known);
                 Event::FrameworkOpened { session, principal }
             }
             Input::AgentOpened { session, name, out } => {
@@ -216,6 +229,16 @@ impl Runner {
         });
     }
 
+    /// Sessions for whose queue the core waits, and that has room.
+    fn find_room(&mut self, events: &mut VecDeque<Event>) {
+        for (session, known) in &mut self.frameworks {
+            if known.is_awaited && pace::has_room(&known.out.queue) {
+                known.is_awaited = false;
+                events.push_back(Event::FrameworkHasRoom { session: *session });
+            }
+        }
+    }
+
     fn allocate(&mut self) -> Event {
         self.allocation = None;
         self.allocated = Instant::now();
@@ -229,6 +252,7 @@ impl Runner {
                 Event::FrameworkClosed { session } | Event::AgentClosed { session } => Some(*session),
                 Event::FrameworkOpened { .. }
                 | Event::FrameworkCalled { .. }
+                | Event::FrameworkHasRoom { .. }
                 | Event::AgentOpened { .. }
                 | Event::AgentSaid { .. }
                 | Event::AllocationDue
@@ -310,6 +334,12 @@ impl Runner {
                     wire::framework_event::Kind::Result(wire::CallResult { sequence, refusal }),
                 );
             }
+            Command::AwaitRoom { session } => {
+                if let Some(known) = self.frameworks.get_mut(&session) {
+                    known.is_awaited = true;
+                    known.room.wait(&known.out.queue);
+                }
+            }
             Command::SendState { session, framework_id } => self.send_state(session, &framework_id)?,
             Command::CloseFramework { session } => {
                 if let Some(known) = self.frameworks.remove(&session) {
@@ -386,6 +416,7 @@ fn log(decision: &Decision) {
         | Decision::MaintenanceSet { .. }
         | Decision::InverseOfferAnswered { .. }
         | Decision::AgentGone { .. }
+        | Decision::AgentForgotten { .. }
         | Decision::AgentModeSet { .. }
         | Decision::AgentDrained { .. }
         | Decision::FrameworkSubscribed { .. }
@@ -394,7 +425,7 @@ fn log(decision: &Decision) {
         | Decision::TaskBecame { .. } => info!(?decision, "decided"),
         Decision::Rejected { who, reason } => info!(%who, %reason, code = reason.code(), "rejected"),
         Decision::UnwantedTask { .. } => warn!(?decision, "decided"),
-        Decision::Granted { .. }
+        Decision::Granted(_)
         | Decision::Withheld { .. }
         | Decision::OfferEnded { .. }
         | Decision::HoldingsChanged { .. } => debug!(?decision, "decided"),

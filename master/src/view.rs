@@ -23,7 +23,7 @@ pub(crate) struct View {
     pub(crate) tasks: BTreeMap<TaskKey, TaskView>,
     /// Ended tasks, the latest last.
     pub(crate) history: VecDeque<TaskView>,
-    pub(crate) offers: BTreeMap<OfferId, Offer>,
+    pub(crate) offers: BTreeMap<OfferId, Arc<Offer>>,
     pub(crate) roles: BTreeMap<RoleName, RoleView>,
     /// Names of frameworks that ended and still have tasks in the history.
     pub(crate) past_names: BTreeMap<FrameworkId, String>,
@@ -46,9 +46,23 @@ impl View {
             Delta::Agent(agent) => {
                 self.agents.insert(agent.id.clone(), *agent);
             }
+            Delta::AgentRemoved(id) => {
+                self.agents.remove(&id);
+                self.withheld.retain(|(.., agent_id), _| *agent_id != id);
+            }
             Delta::Framework(framework) => {
                 self.past_names.insert(framework.id.clone(), framework.name.clone());
                 self.frameworks.insert(framework.id.clone(), *framework);
+            }
+            Delta::AgentOffers(lent) => {
+                if let Some(agent) = self.agents.get_mut(&lent.agent_id) {
+                    (agent.offered, agent.free) = (lent.offered, lent.free);
+                }
+            }
+            Delta::FrameworkOffers { framework_id, offers } => {
+                if let Some(framework) = self.frameworks.get_mut(&framework_id) {
+                    framework.offers = offers;
+                }
             }
             Delta::FrameworkRemoved(id) => {
                 self.frameworks.remove(&id);
@@ -71,7 +85,7 @@ impl View {
             Delta::TaskRemoved { framework_id, task_id } => self.retire((framework_id, task_id)),
             Delta::OfferAdded(offer) => {
                 self.withheld.remove(&(offer.framework_id.clone(), offer.role.clone(), offer.agent_id.clone()));
-                self.offers.insert(offer.id.clone(), *offer);
+                self.offers.insert(offer.id.clone(), offer);
             }
             Delta::OfferRemoved { offer_id, .. } => {
                 self.offers.remove(&offer_id);

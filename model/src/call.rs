@@ -1,5 +1,6 @@
 //! The framework edge: what a scheduler asks (calls) and what it is told (events).
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -151,11 +152,16 @@ pub enum Call {
     AcceptInverseOffers {
         /// Which.
         offers: Vec<OfferId>,
+        /// For how long the framework is not asked again; after that it is, if the agents are still wanted back. `None`:
+        /// the answer stands until the question changes.
+        filter: Option<Filter>,
     },
     /// Says that agents will not be emptied in time. For operators to see; it binds nobody.
     DeclineInverseOffers {
         /// Which.
         offers: Vec<OfferId>,
+        /// As of an accept.
+        filter: Option<Filter>,
     },
 }
 
@@ -267,6 +273,17 @@ pub struct InverseOffer {
     pub is_drain: bool,
 }
 
+/// Part of the answer to a reconciliation that has to wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotYetKnown {
+    /// The tasks; none: it was asked for all.
+    pub tasks: Vec<TaskId>,
+    /// So many agents have not come back since the master's start.
+    pub agents_awaited: u32,
+    /// After this at the latest the answer is known: they have come, or count as unreachable.
+    pub ask_again: Span,
+}
+
 /// What a scheduler is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SchedulerEvent {
@@ -276,7 +293,7 @@ pub enum SchedulerEvent {
         framework_id: FrameworkId,
     },
     /// Offers, of one allocation.
-    Offers(Vec<Offer>),
+    Offers(Vec<Arc<Offer>>),
     /// An offer is void.
     Rescind(OfferId),
     /// Agents are to be emptied.
@@ -285,6 +302,9 @@ pub enum SchedulerEvent {
     RescindInverseOffer(OfferId),
     /// A task's status.
     Update(TaskStatus),
+    /// What was asked of tasks cannot be answered yet: after a start of the master it knows of agents, and not of what runs
+    /// there. Nothing follows from it for the tasks; those that run come up with their agents.
+    NotYetKnown(NotYetKnown),
     /// What became of an operation.
     OperationUpdate(OperationStatus),
     /// An agent was lost, or an executor ended. Unordered, may be missing.

@@ -149,6 +149,9 @@ impl Resources {
     }
     /// Takes out what of `other` is here.
     pub fn take_what_is_there(&mut self, other: &Resources) {
+        if other.is_empty() {
+            return;
+        }
         let part = self.common(other);
         self.unreserved.take(&part.unreserved).expect("a common part is there");
         for (holding, quantities) in &part.held {

@@ -4,14 +4,14 @@
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, clippy::print_stdout, clippy::float_arithmetic)]
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use master_core::{
     Command, Config, Event, Master, OperatorRequest, Pool, Quota, RegistrySnapshot, RequestId, SessionId,
 };
-use model::call::{Call, FrameworkInfo, SchedulerEvent};
+use model::call::{Call, Filter, FrameworkInfo, SchedulerEvent};
 use model::link::{AgentRegistration, FromAgent};
-use model::{Milli, Principal, Quantities, RoleName, Span, Timestamp};
+use model::{Milli, OfferId, Principal, Quantities, RoleName, Span, Timestamp};
 
 const AGENTS: u64 = 10_000;
 const FRAMEWORKS: u64 = 1_000;
@@ -23,7 +23,7 @@ const NOW: Timestamp = Timestamp(1_000_000);
 struct World {
     master: Master,
     is_due: bool,
-    offers: usize,
+    offers: Vec<(SessionId, OfferId)>,
 }
 
 impl World {
@@ -37,8 +37,8 @@ impl World {
                     events.push(Event::Persisted { batch });
                 } else if let Command::ScheduleAllocation = command {
                     self.is_due = true;
-                } else if let Command::SendFramework { event: SchedulerEvent::Offers(offers), .. } = command {
-                    self.offers += offers.len();
+                } else if let Command::SendFramework { session, event: SchedulerEvent::Offers(offers) } = command {
+                    self.offers.extend(offers.iter().map(|offer| (session, offer.id.clone())));
                 }
             }
         }
@@ -97,7 +97,7 @@ fn main() {
     };
     let config = Config { offer_timeout: None, ..Config::default() };
     let mut world =
-        World { master: Master::new(config, RegistrySnapshot::empty(pool), 0, NOW), is_due: false, offers: 0 };
+        World { master: Master::new(config, RegistrySnapshot::empty(pool), 0, NOW), is_due: false, offers: Vec::new() };
     for number in 0..AGENTS {
         let session = SessionId(number);
         let said = agent(number);
@@ -122,8 +122,8 @@ fn main() {
         world.call(session, Call::Subscribe { info, suppressed: roles.into(), constraints: Default::default() });
     }
     world.settle();
-    assert_eq!(world.offers, 0, "nobody wants offers yet");
-    let agents_per_step = measure("no quotas", &mut world);
+    assert!(world.offers.is_empty(), "nobody wants offers yet");
+    measure("no quotas", &mut world);
     let quotas: Vec<(RoleName, Quota)> = (0..TEAMS)
         .map(|team| {
             let amount = |cpus| BTreeMap::from([("cpus".to_owned(), Milli::units(cpus))]);
@@ -134,49 +134,42 @@ fn main() {
     world.step(Event::Asked { request: RequestId(1), ask: OperatorRequest::SetQuotas { quotas, force: true } });
     world.settle();
     measure("a limit and a guarantee for each team", &mut world);
-    assert!(agents_per_step > 0, "something was granted");
 }
 
-/// Everybody wants offers, until every agent is lent. Afterwards nobody has one.
-fn measure(what: &str, world: &mut World) -> usize {
+/// Rounds of which the fastest and the median are told: on a shared machine the others measure the neighbours.
+const ROUNDS: usize = 9;
+
+/// Everybody wants offers, until every agent is lent; again and again. Afterwards nobody has an offer.
+fn measure(what: &str, world: &mut World) {
+    let mut rounds: Vec<(Duration, usize)> = (0..ROUNDS).map(|_| round(world)).collect();
+    rounds.sort_unstable();
+    let ms = |took: Duration| took.as_secs_f64() * 1e3;
+    let ((fastest, steps), (median, _)) = (rounds[0], rounds[ROUNDS / 2]);
+    println!(
+        "{AGENTS} agents, {FRAMEWORKS} frameworks, {what}: {AGENTS} grants in {:.1} ms (median {:.1} ms), {:.2} us each; \
+         {steps} steps, {:.2} ms each",
+        ms(fastest),
+        ms(median),
+        fastest.as_secs_f64() * 1e6 / f64::from(u32::try_from(AGENTS).unwrap_or(u32::MAX)),
+        ms(fastest) / f64::from(u32::try_from(steps).unwrap_or(u32::MAX))
+    );
+}
+
+fn round(world: &mut World) -> (Duration, usize) {
     for number in 0..FRAMEWORKS {
         world.call(SessionId(AGENTS + number), Call::Revive { roles: Default::default() });
     }
-    let before = world.offers;
+    let before = world.offers.len();
     let begin = Instant::now();
     let steps = world.settle();
     let took = begin.elapsed();
-    let grants = world.offers - before;
-    let each = took.as_secs_f64() * 1e6 / f64::from(u32::try_from(grants.max(1)).unwrap_or(u32::MAX));
-    let longest = took.as_secs_f64() * 1e3 / f64::from(u32::try_from(steps.max(1)).unwrap_or(u32::MAX));
-    println!(
-        "{AGENTS} agents, {FRAMEWORKS} frameworks, {what}: {grants} grants in {:.1} ms, {each:.1} us each; {steps} steps, \
-         {longest:.2} ms each",
-        took.as_secs_f64() * 1e3
-    );
-    // Who leaves a role loses what was offered in it.
+    assert_eq!(u64::try_from(world.offers.len() - before), Ok(AGENTS), "every agent is granted");
     for number in 0..FRAMEWORKS {
-        let session = SessionId(AGENTS + number);
-        world.call(session, Call::Suppress { roles: Default::default() });
+        world.call(SessionId(AGENTS + number), Call::Suppress { roles: Default::default() });
     }
-    for number in 0..FRAMEWORKS {
-        let session = SessionId(AGENTS + number);
-        let other = RoleName::new(format!("idle-{number}")).expect("valid");
-        for roles in [[other].into(), [role(number)].into()] {
-            let info = FrameworkInfo {
-                id: None,
-                name: format!("framework-{number}"),
-                roles,
-                failover_timeout: Span::seconds(60),
-                api_url: None,
-                principal: Principal::new("set by the master"),
-                capabilities: Default::default(),
-                offer_filters: BTreeMap::new(),
-            };
-            let suppressed = info.roles.clone();
-            world.call(session, Call::UpdateFramework { info, suppressed, constraints: Default::default() });
-        }
+    for (session, offer) in std::mem::take(&mut world.offers) {
+        world.call(session, Call::Decline { offers: vec![offer], filter: Filter { refuse: Span::default() } });
     }
     world.settle();
-    grants
+    (took, steps)
 }

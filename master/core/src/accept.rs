@@ -11,7 +11,7 @@ use model::link::{FrameworkRef, ToAgent};
 use model::task::{Pod, Task as LaunchedTask};
 use model::{
     AgentId, FrameworkId, Milli, OfferId, OperationId, OperationState, OperationStatus, Quantities, Reason, Resources,
-    RoleName, Source, TaskState, TaskStatus,
+    RoleName, Source, TaskHead, TaskState, TaskStatus,
 };
 
 use crate::agent::AgentState;
@@ -279,6 +279,10 @@ impl Master {
             if !are_sane(&head.resources) {
                 return Err(Rejected::Malformed { what: "a task asks for a negative or absurd amount" });
             }
+            let (count, limit) = (kept_bytes(head), limits::TASK_HEAD_BYTES_MAX);
+            if count > limit {
+                return Err(Rejected::TooMany { what: "bytes of name, discovery, secrets and titles of one task", count, limit });
+            }
             if let Some(name) = head.limits.below(&head.resources.sum()) {
                 return Err(Rejected::LimitBelowRequest { task_id, name });
             }
@@ -317,6 +321,7 @@ impl Master {
             head: Arc::new(task.head.clone()),
             status,
             pending: None,
+            told: None,
             acknowledged: None,
             charged: false,
             kill: None,
@@ -365,6 +370,16 @@ impl Master {
             self.tell_framework(id, SchedulerEvent::Update(status));
         }
     }
+}
+
+/// How much the master keeps of a task, about: texts count, and titles are all texts.
+fn kept_bytes(head: &TaskHead) -> usize {
+    let port = |port: &model::task::DiscoveryPort| 32 + port.name.len() + port.vip.as_ref().map_or(0, |vip| vip.name.len());
+    let discovery = head.discovery.iter().map(|found| found.name.len() + found.ports.iter().map(port).sum::<usize>());
+    let secrets = head.secrets.iter().map(|key| 16 + key.len()).sum::<usize>();
+    let title = |holding: &model::Holding| format!("{holding:?}").len() / 2;
+    let titles = head.resources.held.keys().map(title).sum::<usize>();
+    head.name.len() + discovery.sum::<usize>() + secrets + titles
 }
 
 /// A scalar of which a task takes some that may be taken back and some that may not: what of it would be ended?

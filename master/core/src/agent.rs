@@ -33,6 +33,8 @@ pub(crate) struct Agent {
     pub(crate) ghosts: BTreeMap<(FrameworkId, TaskId), Ghost>,
     /// What frameworks said of its inverse offer: whether they will have left in time.
     pub(crate) answers: BTreeMap<FrameworkId, bool>,
+    /// When those of them are asked again that said when.
+    pub(crate) ask_again: BTreeMap<FrameworkId, Timestamp>,
 }
 
 /// What an agent says of itself.
@@ -88,6 +90,7 @@ impl Agent {
             pods: BTreeMap::new(),
             ghosts: BTreeMap::new(),
             answers: BTreeMap::new(),
+            ask_again: BTreeMap::new(),
         }
     }
     pub(crate) fn id(&self) -> &AgentId {
@@ -114,6 +117,9 @@ impl Agent {
     /// What nothing that runs has, lent or not. Shared volumes are there for one more.
     pub(crate) fn unused(&self) -> Resources {
         let mut unused = self.total.clone();
+        if self.allocated.is_empty() {
+            return unused;
+        }
         if !mutated(Mutation::OffersWhatIsUsed) {
             unused.take_what_is_there(&self.allocated.without_shared());
         }

@@ -5,9 +5,10 @@
 //!
 //! The cost follows what changed: only agents marked dirty are looked at, and orders are kept, not computed.
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use model::call::Offer;
-use model::{AgentId, FrameworkId, OfferId, Resources, RoleName};
+use model::{AgentId, FrameworkId, OfferId, Resources, RoleName, Timestamp};
 
 use crate::agent::AgentState;
 use crate::command::Command;
@@ -27,7 +28,7 @@ mod turn;
 use filter::Filters;
 use headroom::Headroom;
 use share::Shares;
-use turn::{Turn, least};
+use turn::{Round, Turn, least};
 
 /// What allocation needs between steps.
 #[derive(Debug, Default)]
@@ -38,6 +39,15 @@ pub(crate) struct Allocator {
     pub(crate) headroom: Headroom,
     /// Agents with something free that somebody might want.
     pub(crate) dirty: BTreeSet<AgentId>,
+    /// Every agent with something free is dirty: nothing was looked at since.
+    all_dirty: bool,
+    /// Agents of which something was held back though it is free: by a limit, for a guarantee, or as a framework has too
+    /// many offers. What relieves that happens elsewhere.
+    held_back: BTreeSet<AgentId>,
+    /// Before then they are not looked at again, however much is given back: there may be many.
+    next_relief: Timestamp,
+    /// The timer that is set for the first end of a filter.
+    filters_end: Option<Timestamp>,
     /// Where the last step ended, so that no agent is always first.
     cursor: Option<AgentId>,
     /// The shell was asked for an allocation and has not come yet.
@@ -61,8 +71,10 @@ impl Master {
     }
     /// Somebody may want what others did not.
     pub(crate) fn mark_all(&mut self) {
-        let connected = self.agents.values().filter(|agent| agent.session().is_some());
-        self.allocator.dirty.extend(connected.map(|agent| agent.id().clone()));
+        if !std::mem::replace(&mut self.allocator.all_dirty, true) {
+            let Allocator { dirty, headroom, .. } = &mut self.allocator;
+            dirty.extend(headroom.agents().cloned());
+        }
         if !self.allocator.dirty.is_empty() {
             self.schedule_allocation();
         }
@@ -74,11 +86,53 @@ impl Master {
         }
     }
 
+    /// Somebody has given something back, or somebody's guarantee is met: what was held back elsewhere may be for somebody
+    /// now. At most every [`limits::RELIEF_EVERY`], as all such agents are looked at.
+    pub(crate) fn relieve(&mut self) {
+        if !self.allocator.shares.take_relieved() || self.allocator.held_back.is_empty() {
+            return;
+        }
+        if self.now >= self.allocator.next_relief {
+            self.relief_due();
+        } else {
+            self.timers.set(self.allocator.next_relief, Timer::Relief);
+        }
+    }
+    pub(crate) fn relief_due(&mut self) {
+        self.allocator.next_relief = self.now + limits::RELIEF_EVERY;
+        let mut held_back = std::mem::take(&mut self.allocator.held_back);
+        self.allocator.dirty.append(&mut held_back);
+        if !self.allocator.dirty.is_empty() {
+            self.schedule_allocation();
+        }
+    }
+
+    /// One timer for all filters: the first end.
+    pub(crate) fn wait_for_filters(&mut self) {
+        let next = self.allocator.filters.next_end();
+        let before = std::mem::replace(&mut self.allocator.filters_end, next);
+        if before != next {
+            if let Some(at) = before {
+                self.timers.unset(at, Timer::Filters);
+            }
+            if let Some(at) = next {
+                self.timers.set(at, Timer::Filters);
+            }
+        }
+    }
+    pub(crate) fn filters_ended(&mut self) {
+        self.allocator.filters_end = None;
+        for _ in 0..limits::TIMERS_PER_STEP {
+            let Some(agent_id) = self.allocator.filters.expire(self.now) else { return };
+            self.mark(&agent_id);
+        }
+    }
+
     /// One bounded step of allocation.
     pub(crate) fn allocate(&mut self) {
         self.allocator.scheduled = false;
         self.allocator.shares.freshen();
-        let mut granted: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
+        let mut granted: BTreeMap<FrameworkId, Vec<Arc<Offer>>> = BTreeMap::new();
         let mut withheld = 0;
         for agent_id in self.next_dirty() {
             self.allocate_agent(&agent_id, &mut granted, &mut withheld);
@@ -94,6 +148,7 @@ impl Master {
 
     fn next_dirty(&mut self) -> Vec<AgentId> {
         use std::ops::Bound::{Excluded, Unbounded};
+        self.allocator.all_dirty = false;
         let from = self.allocator.cursor.clone().map_or(Unbounded, Excluded);
         let behind = self.allocator.dirty.range((from, Unbounded));
         let chosen: Vec<AgentId> =
@@ -107,7 +162,7 @@ impl Master {
     fn allocate_agent(
         &mut self,
         agent_id: &AgentId,
-        granted: &mut BTreeMap<FrameworkId, Vec<Offer>>,
+        granted: &mut BTreeMap<FrameworkId, Vec<Arc<Offer>>>,
         withheld: &mut usize,
     ) {
         let Some(agent) = self.agents.get(agent_id) else { return };
@@ -116,7 +171,10 @@ impl Master {
         }
         let mut free = agent.free();
         while !free.is_empty() {
-            let (turn, reasons) = self.find_turn(agent_id, &free);
+            let Round { turn, reasons, held_back } = self.find_turn(agent_id, &free);
+            if held_back {
+                self.allocator.held_back.insert(agent_id.clone());
+            }
             let Some(Turn { role, framework_id, resources }) = turn else {
                 // Only the last round's reasons stand: what was withheld from somebody was offered to nobody.
                 for (framework_id, role, reason) in reasons {
@@ -133,13 +191,19 @@ impl Master {
         }
     }
 
-    fn grant(&mut self, agent_id: &AgentId, framework_id: FrameworkId, role: RoleName, resources: Resources) -> Offer {
+    fn grant(
+        &mut self,
+        agent_id: &AgentId,
+        framework_id: FrameworkId,
+        role: RoleName,
+        resources: Resources,
+    ) -> Arc<Offer> {
         self.offer_number += 1;
         let id = format!("{}-{}-O{}", self.pool.master_id, self.pool.epoch, self.offer_number);
         let id = OfferId::new(id).expect("made of a master id and numbers");
         let agent = self.agents.get_mut(agent_id).expect("the caller has it");
         agent.offered.add(&resources);
-        let offer = Offer {
+        let offer = Arc::new(Offer {
             id: id.clone(),
             framework_id: framework_id.clone(),
             role: role.clone(),
@@ -152,29 +216,22 @@ impl Master {
             zone: agent.facts.zone.clone(),
             pod_subnet: agent.record.pod_subnet.clone(),
             unavailability: agent.record.maintenance,
-        };
+        });
         self.allocator.shares.granted(&role, &framework_id);
         self.allocator.shares.charge(&role, &framework_id, &offer.resources);
         let expires = self.config.offer_timeout.map(|timeout| self.now + timeout);
         if let Some(at) = expires {
             self.timers.set(at, Timer::Offer(id.clone()));
         }
-        self.offers.lend(offer.clone(), expires);
+        self.offers.lend(Arc::clone(&offer), expires);
         // Those who come next in this step must see what is left, if anything is kept for anybody.
         if !self.allocator.shares.needed().is_empty() {
             self.note_headroom(agent_id);
         }
-        self.dirty.agents.insert(agent_id.clone());
-        self.dirty.frameworks.insert(framework_id.clone());
-        self.dirty.roles.insert(role.clone());
-        self.outbox.push(Command::Changed(Delta::OfferAdded(Box::new(offer.clone()))));
-        self.decided(Decision::Granted {
-            framework_id,
-            role,
-            agent_id: agent_id.clone(),
-            offer_id: id,
-            resources: offer.resources.clone(),
-        });
+        self.dirty.lent.insert(agent_id.clone());
+        self.dirty.borrowers.insert(framework_id);
+        self.outbox.push(Command::Changed(Delta::OfferAdded(Arc::clone(&offer))));
+        self.decided(Decision::Granted(Arc::clone(&offer)));
         offer
     }
 }

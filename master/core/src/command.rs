@@ -22,6 +22,8 @@ pub enum Command {
     /// The result of a call. For an accept a refusal names the first operation that was not done (`field` is
     /// `operations[i]` or `offers[i]`); the others were.
     ReplyCall { session: SessionId, sequence: u64, result: Result<(), Refusal> },
+    /// Say `FrameworkHasRoom` once the session's queue has room for [`crate::limits::ANSWERS_PER_TURN`] events, now or later.
+    AwaitRoom { session: SessionId },
     /// Send the framework's whole state as the registry has it now.
     SendState { session: SessionId, framework_id: FrameworkId },
     /// End the stream after what was sent.

@@ -45,6 +45,11 @@ pub struct Config {
     /// How many agents may become unreachable within a time. When a network fails many are away at once: without a limit
     /// their frameworks would all begin to replace what runs there. `None`: no limit.
     pub removal_limit: Option<RemovalLimit>,
+    /// How long the registry keeps agents that are unreachable (unless something is reserved on them) before it gives them
+    /// up, and those that were given up before it forgets them.
+    pub registry_age_max: Span,
+    /// How many agents that were given up it keeps: they can be listed. The oldest are forgotten first.
+    pub registry_count_max: usize,
     /// How long after the master's start its known agents may take to return before their tasks count as unreachable.
     pub reregister_timeout: Span,
 }
@@ -67,6 +72,8 @@ impl Default for Config {
             ping_misses_max: limits::PING_MISSES_MAX,
             disconnected_grace: Span::seconds(10),
             removal_limit: None,
+            registry_age_max: limits::REGISTRY_AGE,
+            registry_count_max: limits::REGISTRY_COUNT,
             reregister_timeout: Span::seconds(60),
         }
     }

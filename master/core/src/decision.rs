@@ -1,8 +1,8 @@
 //! Why the core did what it did: one value per decision, for logs, counters, explanations and the simulator.
-use model::call::Unavailability;
-use model::{
-    AgentId, FrameworkId, OfferId, Principal, Refusal, Resources, RoleName, Span, TaskId, TaskState, Timestamp,
-};
+use std::sync::Arc;
+
+use model::call::{Offer, Unavailability};
+use model::{AgentId, FrameworkId, OfferId, Principal, Refusal, RoleName, Span, TaskId, TaskState, Timestamp};
 
 use crate::registry::AgentMode;
 pub use crate::withheld::{Remedy, Withheld};
@@ -11,7 +11,7 @@ pub use crate::withheld::{Remedy, Withheld};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
     /// A grant became an offer.
-    Granted { framework_id: FrameworkId, role: RoleName, agent_id: AgentId, offer_id: OfferId, resources: Resources },
+    Granted(Arc<Offer>),
     /// Free resources were not offered to somebody.
     Withheld { framework_id: FrameworkId, role: RoleName, agent_id: AgentId, reason: Withheld },
     /// An offer left the book.
@@ -28,8 +28,10 @@ pub enum Decision {
     AgentUnreachable { agent_id: AgentId },
     /// It would be unreachable, but too many became so lately.
     RemovalHeld { agent_id: AgentId, until: Timestamp },
-    /// An operator gave it up.
+    /// An operator gave it up, or it stayed away for longer than anybody waits.
     AgentGone { agent_id: AgentId },
+    /// It was given up long ago: the registry does not keep it any longer.
+    AgentForgotten { agent_id: AgentId },
     /// An operator decided what becomes of it.
     AgentModeSet { agent_id: AgentId, mode: AgentMode },
     /// An operator announced when it is to be maintained, or withdrew that.
@@ -174,7 +176,7 @@ rejections! {
         "agent id {agent_id} was not given to this agent by this pool", "remove the agent's state directory";
     /// The agent was declared gone.
     AgentGone { agent_id: AgentId } = "MST0027",
-        "agent {agent_id} was declared gone", "remove the agent's state directory and join again";
+        "agent {agent_id} was declared gone", "remove the agent's state directory and join again: it gets a new id";
     /// Longer than anybody waits.
     GraceTooLong { seconds: u64, limit: u64 } = "MST0038",
         "a drain of {seconds} s is longer than the limit of {limit} s", "choose a shorter grace";

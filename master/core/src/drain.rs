@@ -51,6 +51,7 @@ impl Master {
         // An announced window stands.
         self.tell_inverse_offer(&id);
         self.mark(&id);
+        self.allocator.shares.note_relief();
         Ok(())
     }
 
@@ -83,11 +84,11 @@ impl Master {
     fn set_mode(&mut self, id: &AgentId, mode: AgentMode) {
         let agent = self.agents.get_mut(id).expect("the caller found it");
         agent.record.mode = mode;
+        let record = agent.record.clone();
         if matches!(mode, AgentMode::Drained { .. }) {
             // Nobody is asked any more.
-            agent.answers.clear();
+            self.forget_answers(id);
         }
-        let record = agent.record.clone();
         self.outbox.persist(Record::Agent(record));
         self.dirty.agents.insert(id.clone());
         self.decided(Decision::AgentModeSet { agent_id: id.clone(), mode });
@@ -143,7 +144,7 @@ impl Master {
             self.set_mode(&id, AgentMode::Drained { since: self.now });
             self.decided(Decision::AgentDrained { agent_id: id.clone() });
             if drain.mark_gone {
-                self.give_up(&id);
+                self.give_up(&id, crate::registration::GONE);
             }
         }
     }

@@ -31,6 +31,8 @@ pub enum Event {
     /// It said something. The writes are persisted whether or not the call is refused, unless they are themselves
     /// refused: then the call is not looked at. `FrameworkInfo::principal` inside a call is ignored: the session's counts.
     FrameworkCalled { session: SessionId, sequence: u64, call: Option<Call>, writes: Vec<StateWrite>, read_state: bool },
+    /// The answer to `Command::AwaitRoom`.
+    FrameworkHasRoom { session: SessionId },
     /// Its stream ended (for whatever reason; also after `Command::CloseFramework`).
     FrameworkClosed { session: SessionId },
     /// An agent connected; the name is the one in its certificate.

@@ -1,11 +1,13 @@
 //! What becomes of operations to which their framework gave an id: durable with the change that they made, done when the
 //! agent says that it has made the change true, told until the framework acknowledges.
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use model::call::SchedulerEvent;
 use model::{AgentId, FrameworkId, OperationId, OperationState, OperationStatus, Span, Timestamp, UpdateId};
 
 use crate::agent::AgentState;
+use crate::answers::{Round, asked};
 use crate::decision::Rejected;
 use crate::lifecycle::{OPERATION, allows, operation_word};
 use crate::limits;
@@ -49,6 +51,12 @@ impl Feedback {
     }
     fn agent_of(&self, framework_id: &FrameworkId, id: &OperationId) -> Option<&AgentId> {
         Some(&self.index.get(framework_id)?.get(id)?.agent_id)
+    }
+    /// The first operation of a framework whose id comes after this one.
+    pub(crate) fn next_of(&self, framework_id: &FrameworkId, after: Option<&OperationId>) -> Option<OperationId> {
+        let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let own = self.index.get(framework_id)?;
+        own.range::<OperationId, _>((begin, Bound::Unbounded)).next().map(|(id, _)| id.clone())
     }
     pub(crate) fn len(&self) -> usize {
         self.index.values().map(BTreeMap::len).sum()
@@ -149,7 +157,7 @@ impl Master {
     }
 
     /// Tells its framework, and again after a while, as long as it is there and has not acknowledged.
-    fn tell_operation(&mut self, framework_id: &FrameworkId, id: &OperationId, pause: Span) {
+    pub(crate) fn tell_operation(&mut self, framework_id: &FrameworkId, id: &OperationId, pause: Span) {
         let Some(agent_id) = self.feedback.agent_of(framework_id, id).cloned() else { return };
         let Some(operation) = self.find_operation(&agent_id, framework_id, id) else { return };
         if !operation.state.is_terminal() {
@@ -192,15 +200,6 @@ impl Master {
         if at <= self.now {
             let pause = Span(pause.0.saturating_mul(2)).min(limits::OPERATION_RETRY_MAX);
             self.tell_operation(framework_id, id, pause);
-        }
-    }
-
-    /// A framework is there (again): it hears of everything that it has not acknowledged.
-    pub(crate) fn tell_all_operations(&mut self, framework_id: &FrameworkId) {
-        let own = self.feedback.index.get(framework_id).into_iter().flat_map(BTreeMap::keys);
-        let ids: Vec<OperationId> = own.cloned().collect();
-        for id in ids {
-            self.tell_operation(framework_id, &id, limits::OPERATION_RETRY_MIN);
         }
     }
 
@@ -265,24 +264,17 @@ impl Master {
         if count > limit {
             return Err(Rejected::TooMany { what: "operations", count, limit });
         }
-        let answers: Vec<OperationStatus> = if operations.is_empty() {
-            let own = self.feedback.index.get(framework_id).into_iter().flatten();
-            own.map(|(id, told)| self.operation_truth(framework_id, id, Some(&told.agent_id))).collect()
+        let round = if operations.is_empty() {
+            Round::AllOperations { after: None }
         } else {
-            let ask = |(id, agent_id): &(OperationId, Option<AgentId>)| {
-                self.operation_truth(framework_id, id, agent_id.as_ref())
-            };
-            operations.iter().map(ask).collect()
+            Round::TheseOperations { asked: asked(operations) }
         };
-        for status in answers {
-            self.tell_framework(framework_id, SchedulerEvent::OperationUpdate(status));
-        }
-        Ok(())
+        self.say_in_turn(framework_id, round)
     }
 
     /// What can be said of an operation now. What is known of it stands, but as long as it is pending, how its agent is
     /// says more.
-    fn operation_truth(
+    pub(crate) fn operation_truth(
         &self,
         framework_id: &FrameworkId,
         id: &OperationId,

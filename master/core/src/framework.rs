@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::constraint::OfferConstraints;
 use model::{FrameworkId, Principal, RoleName, Span, Timestamp};
 
+use crate::answers::Answers;
 use crate::event::SessionId;
 use crate::limits;
 use crate::registry::FrameworkRecord;
@@ -16,6 +17,8 @@ pub(crate) struct Framework {
     pub(crate) state: FrameworkState,
     pub(crate) wishes: Wishes,
     pub(crate) hoarding: Hoarding,
+    /// What its session is still to be told.
+    pub(crate) answers: Answers,
     /// Sizes of its state's values.
     pub(crate) state_sizes: BTreeMap<String, u64>,
     pub(crate) state_bytes: u64,
@@ -68,7 +71,8 @@ pub(crate) enum FrameworkState {
 impl Framework {
     pub(crate) fn new(record: FrameworkRecord, state: FrameworkState, state_sizes: BTreeMap<String, u64>) -> Self {
         let state_bytes = state_sizes.values().sum();
-        Self { record, state, wishes: Wishes::default(), hoarding: Hoarding::default(), state_sizes, state_bytes }
+        let (wishes, hoarding, answers) = Default::default();
+        Self { record, state, wishes, hoarding, answers, state_sizes, state_bytes }
     }
     pub(crate) fn id(&self) -> &FrameworkId {
         &self.record.id

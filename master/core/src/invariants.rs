@@ -181,7 +181,12 @@ fn quotas_are_kept(master: &Master) -> Result<(), String> {
                 counted.entry(role).or_default().add_quantities(quantities);
             }
         }
-        headroom.add_totals(&crate::tenancy::headroom_of(agent));
+        let free = crate::tenancy::headroom_of(agent, &agent.free());
+        let known = master.allocator.headroom.has(agent.id());
+        ensure(known == free.is_some(), || {
+            format!("agent {} is believed to have something free: {known}, and has {free:?}", agent.id())
+        })?;
+        headroom.add_totals(&free.unwrap_or_default());
     }
     let nothing = Totals::default();
     let known: std::collections::BTreeSet<&RoleName> =
@@ -218,7 +223,8 @@ fn operations_are_told(master: &Master) -> Result<(), String> {
         let hears = framework.is_some_and(|framework| framework.session().is_some());
         let armed =
             again.is_some_and(|at| master.timers.contains(at, Timer::Operation(framework_id.clone(), id.clone())));
-        ensure(armed || !hears || !found.state.is_terminal(), || format!("operation {id} is never told again"))?;
+        let waits = framework.is_some_and(|framework| framework.answers.kept() > 0);
+        ensure(armed || !hears || waits || !found.state.is_terminal(), || format!("operation {id} is never told again"))?;
     }
     Ok(())
 }
@@ -250,14 +256,16 @@ fn sessions_are_mutual(master: &Master) -> Result<(), String> {
 fn everything_is_bounded(master: &Master) -> Result<(), String> {
     let offers = master.frameworks.keys().map(|id| master.offers.count_of(id)).max().unwrap_or(0);
     let timers = master.feedback.len()
-        + master.agents.len() * (4 + master.frameworks.len() * 64)
+        + master.agents.len() * (4 + master.frameworks.len() * 65)
         + master.frameworks.len() * (1 + offers);
     for (what, count, limit) in [
-        ("agents", master.agents.len(), limits::AGENTS_MAX),
+        ("agents", master.agent_names.len(), limits::AGENTS_MAX),
+        ("answers due", master.frameworks.values().map(|f| f.answers.kept()).max().unwrap_or(0), limits::ANSWERS_DUE_MAX),
         ("frameworks", master.framework_names.len(), limits::FRAMEWORKS_MAX),
         ("ended frameworks", master.frameworks.len() - master.framework_names.len(), limits::TORN_DOWN_MAX),
         ("sessions", master.sessions.len(), limits::SESSIONS_MAX),
         ("offers of one framework", offers, limits::OFFERS_PER_FRAMEWORK_MAX),
+        ("ends of filters", master.allocator.filters.counts().0, master.allocator.filters.counts().1),
         ("filters", master.allocator.filters.longest(), limits::FILTERS_PER_TRIPLE_MAX),
         ("operations of one framework", master.feedback.largest(), limits::OPERATIONS_PER_FRAMEWORK_MAX),
         ("remembered tasks", master.ledger.remembered_max(), limits::REMEMBERED_TASKS_PER_FRAMEWORK_MAX),

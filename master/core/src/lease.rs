@@ -1,6 +1,6 @@
 //! Cuts agents' pod subnets and frameworks' virtual addresses from the pool's ranges. A lease never changes: pods' addresses,
-//! other agents' routes and certificates hang on it.
-use std::collections::BTreeSet;
+//! other agents' routes and certificates hang on it. It ends when its agent is given up.
+use std::collections::{BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
 /// An IPv4 network; bits behind the prefix are zero.
@@ -11,20 +11,58 @@ pub(crate) fn parse(cidr: &str) -> Option<(u32, u8)> {
     Some((address & mask(length), length))
 }
 
-/// The first subnet of the range that is not taken.
-pub(crate) fn lease<'a>(range: &str, length: u8, taken: impl Iterator<Item = &'a str>) -> Option<String> {
-    let (base, range_length) = parse(range)?;
-    if length < range_length || length > 32 {
-        return None;
+/// The subnets of a range that agents have, or had.
+#[derive(Debug, Default)]
+pub(crate) struct Subnets {
+    /// Somebody has it or had it.
+    taken: BTreeSet<u32>,
+    /// Of those, what nobody has any more, the longest free first. Leased again only when no other is left: an agent that
+    /// was given up may still run, with pods that have these addresses.
+    freed: VecDeque<u32>,
+    /// Every subnet before this one (by number in the range) is taken, so the search goes on from here.
+    first_free: u64,
+}
+
+impl Subnets {
+    /// Somebody has it.
+    pub(crate) fn take(&mut self, subnet: &str) {
+        if let Some((address, _)) = parse(subnet) {
+            self.taken.insert(address);
+            self.freed.retain(|freed| *freed != address);
+        }
     }
-    let taken: BTreeSet<u32> = taken.filter_map(parse).map(|(address, _)| address).collect();
-    let step = 1u64 << (32 - length);
-    let count = 1u64 << (length - range_length);
-    // One more than are taken is enough to find a free one.
-    (0..count.min(u64::try_from(taken.len()).unwrap_or(u64::MAX).saturating_add(1)))
-        .map(|i| u32::try_from(u64::from(base) + i * step).expect("inside an IPv4 range"))
-        .find(|address| !taken.contains(address))
-        .map(|address| format!("{}/{length}", Ipv4Addr::from(address)))
+    /// Its agent is gone.
+    pub(crate) fn free(&mut self, subnet: &str) {
+        if let Some((address, _)) = parse(subnet) {
+            self.taken.insert(address);
+            self.freed.push_back(address);
+        }
+    }
+    /// Its agent was gone when the master started; perhaps another one has it.
+    pub(crate) fn was_freed(&mut self, subnet: &str) {
+        if parse(subnet).is_some_and(|(address, _)| !self.taken.contains(&address)) {
+            self.free(subnet);
+        }
+    }
+    /// The first subnet of the range that nobody ever had; if there is none, the one that has been free for the longest.
+    pub(crate) fn find(&mut self, range: &str, length: u8) -> Option<String> {
+        let (base, range_length) = parse(range)?;
+        if length < range_length || length > 32 {
+            return None;
+        }
+        let step = 1u64 << (32 - length);
+        let count = 1u64 << (length - range_length);
+        while self.first_free < count {
+            let address = u32::try_from(u64::from(base) + self.first_free * step).expect("inside an IPv4 range");
+            if !self.taken.contains(&address) {
+                return Some(format!("{}/{length}", Ipv4Addr::from(address)));
+            }
+            self.first_free += 1;
+        }
+        let end = u64::from(base) + count * step;
+        let is_inside = |address: &&u32| (u64::from(base)..end).contains(&u64::from(**address));
+        self.freed.iter().find(is_inside).map(|address| format!("{}/{length}", Ipv4Addr::from(*address)))
+    }
 }
 
 /// Whether a text is a network with room for an address: `198.18.0.0/16`.
@@ -104,9 +142,29 @@ mod tests {
             (&["10.9.1.0/24"], Some("10.9.0.0/24")),
             (&["10.9.0.0/24", "10.9.1.0/24"], None),
         ] {
-            assert_eq!(lease("10.9.0.7/23", 24, taken.iter().copied()).as_deref(), expected, "{taken:?}");
+            let mut subnets = Subnets::default();
+            taken.iter().for_each(|subnet| subnets.take(subnet));
+            for _ in 0..2 {
+                assert_eq!(subnets.find("10.9.0.7/23", 24).as_deref(), expected, "{taken:?}: found twice is not taken");
+            }
         }
-        assert_eq!(lease("10.9.0.0/24", 16, [].into_iter()), None);
-        assert_eq!(lease("nonsense", 24, [].into_iter()), None);
+        let mut subnets = Subnets::default();
+        let lease = |subnets: &mut Subnets| {
+            let found = subnets.find("10.9.0.0/22", 24).expect("one is left");
+            subnets.take(&found);
+            found
+        };
+        for expected in ["10.9.0.0/24", "10.9.1.0/24", "10.9.2.0/24"] {
+            assert_eq!(lease(&mut subnets), expected);
+        }
+        subnets.free("10.9.1.0/24");
+        subnets.free("10.9.0.0/24");
+        subnets.was_freed("10.9.2.0/24");
+        for expected in ["10.9.3.0/24", "10.9.1.0/24", "10.9.0.0/24"] {
+            assert_eq!(lease(&mut subnets), expected, "what nobody had comes first, then what was freed first");
+        }
+        assert_eq!(subnets.find("10.9.0.0/22", 24), None, "the third one is not free");
+        assert_eq!(Subnets::default().find("10.9.0.0/24", 16), None);
+        assert_eq!(Subnets::default().find("nonsense", 24), None);
     }
 }

@@ -1,5 +1,6 @@
 //! The ledger: every task that is not both ended and acknowledged, and the ids of those that were, for a while.
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use model::{
@@ -7,6 +8,7 @@ use model::{
     Timestamp, UpdateId,
 };
 
+use crate::event::SessionId;
 use crate::limits;
 use crate::mutation::{Mutation, mutated};
 use crate::view::TaskView;
@@ -23,6 +25,8 @@ pub(crate) struct Task {
     pub(crate) status: TaskStatus,
     /// Head of the agent's stream of updates, which the framework has yet to acknowledge.
     pub(crate) pending: Option<TaskStatus>,
+    /// The session that was told `pending`: the next one is told again.
+    pub(crate) told: Option<SessionId>,
     /// The last one it acknowledged: the agent may repeat it, the framework must not see it again.
     pub(crate) acknowledged: Option<UpdateId>,
     /// Whether its resources count as allocated. Not while its agent is unreachable, nor once it has ended.
@@ -124,6 +128,16 @@ impl Ledger {
     }
     pub(crate) fn of_framework(&self, framework_id: &FrameworkId) -> impl Iterator<Item = &Task> {
         self.tasks.get(framework_id).into_iter().flat_map(BTreeMap::values)
+    }
+    /// Those whose ids come after this one.
+    pub(crate) fn of_framework_after(
+        &self,
+        framework_id: &FrameworkId,
+        after: Option<&TaskId>,
+    ) -> impl Iterator<Item = &Task> {
+        let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let tasks = self.tasks.get(framework_id).into_iter();
+        tasks.flat_map(move |tasks| tasks.range::<TaskId, _>((begin, Bound::Unbounded))).map(|(_, task)| task)
     }
     pub(crate) fn count_of(&self, framework_id: &FrameworkId) -> usize {
         self.tasks.get(framework_id).map_or(0, BTreeMap::len)

@@ -1,8 +1,16 @@
 //! Bounds of everything a peer can make the master keep or do, with their arithmetic.
 use model::Span;
 
-/// 16,384 agents: a /8 of pod addresses cut into /22.
+/// 16,384 agents: a /8 of pod addresses cut into /22. Those that were given up do not count.
 pub const AGENTS_MAX: usize = 16_384;
+/// How long agents that are away or gone are kept, if nobody says otherwise: two weeks, as in Mesos.
+pub const REGISTRY_AGE: Span = Span::seconds(14 * 24 * 3600);
+/// How many that are gone are kept at most, if nobody says otherwise: of a pool of 1,024 every one four times over.
+pub const REGISTRY_COUNT: usize = 4_096;
+/// As much as an operator may ask for: 1 KiB of memory each.
+pub const REGISTRY_COUNT_MAX: usize = 102_400;
+/// How often it is looked for those that are too old or too many, as in Mesos.
+pub const COLLECTION_INTERVAL: Span = Span::seconds(15 * 60);
 /// Frameworks alive at once.
 pub const FRAMEWORKS_MAX: usize = 4_096;
 /// Ids of ended frameworks that are still refused by name; older ones are refused as unknown.
@@ -19,6 +27,9 @@ pub const VIPS_PER_FRAMEWORK_MAX: usize = 256;
 pub const TASKS_PER_FRAMEWORK_MAX: usize = 100_000;
 /// Tasks one agent may report or run.
 pub const TASKS_PER_AGENT_MAX: usize = 4_096;
+/// What the master keeps of one task: its name, discovery, secrets and titles. An agent with as many tasks as it may have
+/// says all that in one message when it registers: 4,096 x (8 KiB + a status of 3 KiB) is below the link's 64 MiB.
+pub const TASK_HEAD_BYTES_MAX: usize = 8 * 1024;
 /// Tasks of one pod.
 pub const TASKS_PER_POD_MAX: usize = 64;
 /// Ended tasks remembered per framework, so that their ids are not launched again and late agents are told to kill them.
@@ -29,6 +40,14 @@ pub const OFFERS_PER_CALL_MAX: usize = 1_024;
 pub const OPERATIONS_PER_ACCEPT_MAX: usize = 256;
 /// Tasks named in one reconciliation.
 pub const RECONCILE_TASKS_MAX: usize = 100_000;
+/// Answers told to a framework in one turn; then the shell is asked whether its queue has room for as many again.
+pub const ANSWERS_PER_TURN: usize = 1_024;
+/// Answers that wait for a framework to read: those of two reconciliations with as many tasks as it may name.
+pub const ANSWERS_DUE_MAX: usize = 2 * RECONCILE_TASKS_MAX + 64;
+/// Tasks of which one event says that they are not known yet: at 255 bytes each 255 KiB.
+pub const NOT_YET_PER_EVENT: usize = 1_024;
+/// Nobody is told to ask again sooner.
+pub const ASK_AGAIN_MIN: Span = Span::seconds(1);
 /// Titles (reservations and volumes) on one agent: each is sent to the agent with every change of any.
 pub const HOLDINGS_PER_AGENT_MAX: usize = 512;
 /// Operations with an id that one framework has not acknowledged: each is repeated to it.
@@ -54,8 +73,12 @@ pub const PING_INTERVAL: Span = Span::millis(400);
 pub const SILENCE_MISSES: u32 = 3;
 /// Pings missed before an agent's session is given up: 15 s.
 pub const PING_MISSES_MAX: u32 = 37;
-/// Agents looked at in one allocation step: with 1,000 frameworks per agent looked at, 64,000 comparisons, a few ms.
-pub const AGENTS_PER_ALLOCATION: usize = 64;
+/// Agents looked at in one allocation step: a few ms, also if 1,000 frameworks refuse each.
+pub const AGENTS_PER_ALLOCATION: usize = 256;
+/// How often agents are looked at again of which something was held back.
+pub const RELIEF_EVERY: Span = Span::millis(500);
+/// How long the numbers of roles may be behind while there is more to allocate than one step does.
+pub const ROLES_SHOWN_EVERY: Span = Span::millis(100);
 /// The longest time frameworks get to empty an agent: a week, for data that moves slowly.
 pub const DRAIN_GRACE_MAX: Span = Span::seconds(7 * 24 * 3600);
 /// Timers fired in one step.
@@ -66,6 +89,10 @@ pub const PEERS_PER_STEP: usize = 64;
 pub const HELD_COMMANDS_MAX: usize = 65_536;
 /// State writes of one call.
 pub const WRITES_PER_CALL_MAX: usize = 256;
+/// State entries of one framework, also empty ones: its keys take 32 MiB of the master at most.
+pub const STATE_ENTRIES_PER_FRAMEWORK_MAX: usize = 65_536;
+/// Length of a framework's name in bytes.
+pub const FRAMEWORK_NAME_BYTES_MAX: usize = 256;
 /// Length of a state key in bytes.
 pub const STATE_KEY_BYTES_MAX: usize = 512;
 /// One state value: what the wire carries in one message.
@@ -74,6 +101,10 @@ pub const STATE_VALUE_BYTES_MAX: usize = 1024 * 1024;
 pub const STATE_BYTES_PER_FRAMEWORK_MAX: u64 = 64 * 1024 * 1024;
 /// The heaviest role: a thousand times the lightest sensible one.
 pub const WEIGHT_MILLI_MAX: u64 = 1_000_000;
+/// The weight of a role that nobody gave one.
+pub const WEIGHT_MILLI_USUAL: u64 = 1000;
+/// Roles with a weight of their own: one per framework alive.
+pub const WEIGHTS_MAX: usize = FRAMEWORKS_MAX;
 /// Roles whose quotas are set in one request.
 pub const QUOTAS_PER_REQUEST_MAX: usize = 256;
 /// Roles with a quota: one per framework alive.

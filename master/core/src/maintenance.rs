@@ -1,16 +1,20 @@
 //! Maintenance of agents: a window is announced long before, as the unavailability of the agent's offers and as inverse
 //! offers to its frameworks, whose answers operators see. Nothing happens at the window's time by itself: an operator
 //! starts it, which empties the agent at once, and stops it, which offers the agent again.
+//!
+//! A framework is asked once, and again whenever it begins a session. One that answers with a filter is asked again when
+//! that has ended or when it revives, for as long as the agent is wanted back at the same time.
 use std::collections::BTreeSet;
 
-use model::call::{InverseOffer, SchedulerEvent, Unavailability};
+use model::call::{Filter, InverseOffer, SchedulerEvent, Unavailability};
 use model::{AgentId, FrameworkId, OfferId, Span};
 
 use crate::agent::AgentState;
-use crate::decision::{Decision, Rejected};
+use crate::decision::{Decision, Rejected, capped};
 use crate::limits;
 use crate::master::Master;
 use crate::registry::{AgentMode, Record};
+use crate::timer::Timer;
 
 impl Master {
     /// Announces a window for all of the agents, or, if one of them cannot have it, for none. Replaces earlier ones.
@@ -89,6 +93,7 @@ impl Master {
         framework_id: &FrameworkId,
         offers: &[OfferId],
         accepted: bool,
+        filter: Option<Filter>,
     ) -> Result<(), Rejected> {
         if offers.len() > limits::OFFERS_PER_CALL_MAX {
             let (count, limit) = (offers.len(), limits::OFFERS_PER_CALL_MAX);
@@ -102,14 +107,67 @@ impl Master {
         for id in found {
             let agent = self.agents.get_mut(&id).expect("found above");
             agent.answers.insert(framework_id.clone(), accepted);
+            self.ask_again(framework_id, &id, filter);
             self.dirty.agents.insert(id.clone());
             self.decided(Decision::InverseOfferAnswered { framework_id: framework_id.clone(), agent_id: id, accepted });
         }
         Ok(())
     }
 
+    /// The framework is asked again when its filter ends; without one, an earlier one counts no more.
+    fn ask_again(&mut self, framework_id: &FrameworkId, id: &AgentId, filter: Option<Filter>) {
+        let at = filter.map(|filter| self.now + capped(filter.refuse).max(self.config.refuse_min));
+        let waits = &mut self.agents.get_mut(id).expect("the caller has it").ask_again;
+        let before = match at {
+            Some(at) => waits.insert(framework_id.clone(), at),
+            None => waits.remove(framework_id),
+        };
+        let timer = || Timer::InverseOffer(framework_id.clone(), id.clone());
+        if let Some(before) = before {
+            self.timers.unset(before, timer());
+        }
+        if let Some(at) = at {
+            self.timers.set(at, timer());
+        }
+    }
+
+    pub(crate) fn inverse_offer_due(&mut self, framework_id: &FrameworkId, id: &AgentId) {
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        agent.ask_again.remove(framework_id);
+        // Who is away is asked when it comes back.
+        if self.frameworks.get(framework_id).is_some_and(|framework| framework.session().is_some())
+            && let Some(offer) = self.inverse_offer(framework_id, id)
+        {
+            self.tell_framework(framework_id, SchedulerEvent::InverseOffers(vec![offer]));
+        }
+    }
+
+    /// A framework that revives wants to hear of everything again.
+    pub(crate) fn ask_at_once(&mut self, framework_id: &FrameworkId) {
+        let waits =
+            |id: &&AgentId| self.agents.get(*id).is_some_and(|agent| agent.ask_again.contains_key(framework_id));
+        let waiting: Vec<AgentId> = self.inverse_offered().filter(waits).cloned().collect();
+        for id in waiting {
+            self.ask_again(framework_id, &id, None);
+            self.inverse_offer_due(framework_id, &id);
+        }
+    }
+
+    /// Nobody is asked any more, or everybody something else.
+    pub(crate) fn forget_answers(&mut self, id: &AgentId) {
+        let agent = self.agents.get_mut(id).expect("the caller has it");
+        agent.answers.clear();
+        for (framework_id, at) in std::mem::take(&mut agent.ask_again) {
+            self.timers.unset(at, Timer::InverseOffer(framework_id, id.clone()));
+        }
+    }
+
     /// Everything a framework that begins a session must know of agents that are wanted back.
     pub(crate) fn tell_of_inverse_offers(&mut self, framework_id: &FrameworkId) {
+        let asked: Vec<AgentId> = self.inverse_offered().cloned().collect();
+        for id in asked {
+            self.ask_again(framework_id, &id, None);
+        }
         let offers: Vec<InverseOffer> =
             self.inverse_offered().filter_map(|id| self.inverse_offer(framework_id, id)).collect();
         if !offers.is_empty() {
@@ -129,7 +187,7 @@ impl Master {
     /// The agent is not wanted back any more, or at another time. Its answers were to the old question.
     pub(crate) fn withdraw_inverse_offer(&mut self, id: &AgentId) {
         let Some(offer_id) = self.inverse_offer_id(id) else { return };
-        self.agents.get_mut(id).expect("it has an inverse offer").answers.clear();
+        self.forget_answers(id);
         self.dirty.agents.insert(id.clone());
         for framework_id in self.connected_frameworks() {
             self.tell_framework(&framework_id, SchedulerEvent::RescindInverseOffer(offer_id.clone()));

@@ -1,5 +1,6 @@
 //! The master: its whole state, the routes from events to the parts that decide, and what those parts share.
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use model::call::{Call, SchedulerEvent};
 use model::link::{FromAgent, ToAgent};
@@ -13,13 +14,15 @@ use crate::decision::{Decision, OfferEnd, Rejected};
 use crate::event::{Event, OperatorRequest, RequestId, SessionId, StateWrite};
 use crate::feedback::Feedback;
 use crate::framework::{Framework, FrameworkState, Hoarding, Wishes};
+use crate::lease::Subnets;
 use crate::ledger::Ledger;
 use crate::limits;
 use crate::offer::OfferBook;
 use crate::outbox::Outbox;
 use crate::registry::{AgentMode, Pool, Record, RegistrySnapshot};
+use crate::tenancy::headroom_of;
 use crate::timer::{Timer, Timers};
-use crate::view::Delta;
+use crate::view::{AgentOffers, Delta};
 use crate::vip::Vips;
 
 /// The deciding part of a master.
@@ -50,6 +53,14 @@ pub struct Master {
     pub(crate) maintained: BTreeSet<AgentId>,
     /// When agents became unreachable, the latest last; as many as the limit allows at most.
     pub(crate) removals: VecDeque<Timestamp>,
+    /// When roles were shown last.
+    roles_shown: Timestamp,
+    /// What agents are leased.
+    pub(crate) subnets: Subnets,
+    /// When it is looked next for agents to forget.
+    pub(crate) collects_at: Option<Timestamp>,
+    /// By then agents that were known at the start have come back, or count as unreachable.
+    pub(crate) recovered_by: Timestamp,
     pub(crate) vips: Vips,
     pub(crate) feedback: Feedback,
     pub(crate) wants_allocation: bool,
@@ -70,6 +81,10 @@ pub(crate) enum Session {
 pub(crate) struct Dirty {
     pub(crate) agents: BTreeSet<AgentId>,
     pub(crate) frameworks: BTreeSet<FrameworkId>,
+    /// Agents of which only what is lent has changed.
+    pub(crate) lent: BTreeSet<AgentId>,
+    /// Frameworks of which only what is lent to them has changed.
+    pub(crate) borrowers: BTreeSet<FrameworkId>,
     pub(crate) tasks: BTreeSet<(FrameworkId, TaskId)>,
     pub(crate) roles: BTreeSet<RoleName>,
     pub(crate) vips: BTreeSet<(FrameworkId, String)>,
@@ -100,6 +115,10 @@ impl Master {
             draining: BTreeSet::new(),
             maintained: BTreeSet::new(),
             removals: VecDeque::new(),
+            roles_shown: now,
+            subnets: Subnets::default(),
+            collects_at: None,
+            recovered_by: now,
             vips: Vips::restore(vips),
             feedback: Feedback::default(),
             wants_allocation: false,
@@ -107,6 +126,7 @@ impl Master {
             framework_number: 0,
             offer_number: 0,
         };
+        master.recovered_by = now + master.config.reregister_timeout;
         for (role, weight_milli) in weights {
             master.allocator.shares.set_weight(&role, weight_milli);
         }
@@ -114,6 +134,7 @@ impl Master {
             master.allocator.shares.set_quota(&role, quota);
         }
         master.allocator.shares.exclude(master.config.fair_share_excluded.clone());
+        let mut freed = Vec::new();
         for (id, record) in agents {
             master.agent_number = master.agent_number.max(number_of(id.as_str(), "-S"));
             let state = match (record.gone, record.unreachable_since) {
@@ -136,10 +157,20 @@ impl Master {
             if record.maintenance.is_some() {
                 master.maintained.insert(id.clone());
             }
+            if record.gone {
+                freed.push((record.unreachable_since, record.pod_subnet.clone()));
+            } else {
+                master.subnets.take(&record.pod_subnet);
+            }
+            if record.gone || record.unreachable_since.is_some() {
+                master.collect_later();
+            }
             master.dirty.agents.insert(id.clone());
             master.feedback.restore(&id, &record.operations);
             master.agents.insert(id, Agent::new(record, state));
         }
+        freed.sort();
+        freed.iter().for_each(|(_, subnet)| master.subnets.was_freed(subnet));
         for (id, record) in frameworks {
             master.framework_number = master.framework_number.max(number_of(id.as_str(), "-"));
             let state = if record.torn_down {
@@ -174,6 +205,7 @@ impl Master {
             Event::FrameworkCalled { session, sequence, call, writes, read_state } => {
                 self.framework_called(session, sequence, call, writes, read_state);
             }
+            Event::FrameworkHasRoom { session } => self.has_room(session),
             Event::FrameworkClosed { session } | Event::AgentClosed { session } => self.close(session),
             Event::AgentOpened { session, name } => self.open(session, Session::Agent { name, registered: None }),
             Event::AgentSaid { session, message } => self.agent_said(session, message),
@@ -183,6 +215,8 @@ impl Master {
             Event::Asked { request, ask } => self.asked(request, ask),
         }
         self.settle_drains();
+        self.relieve();
+        self.wait_for_filters();
         self.show();
         self.outbox.flush(out);
         if std::mem::take(&mut self.wants_allocation) {
@@ -194,11 +228,19 @@ impl Master {
     }
 
     fn open(&mut self, session: SessionId, kind: Session) {
-        if self.sessions.len() >= limits::SESSIONS_MAX {
-            self.outbox.push(match kind {
-                Session::Framework { .. } => Command::CloseFramework { session },
-                Session::Agent { .. } => Command::CloseAgent { session },
-            });
+        let (count, limit) = (self.sessions.len() + 1, limits::SESSIONS_MAX);
+        if count > limit {
+            let rejected = Rejected::TooMany { what: "sessions", count, limit };
+            match kind {
+                Session::Framework { principal, .. } => {
+                    let message = self.reject(&principal, rejected.into()).to_string();
+                    self.outbox.push(Command::SendFramework { session, event: SchedulerEvent::Error(message) });
+                    self.outbox.push(Command::CloseFramework { session });
+                }
+                Session::Agent { name, .. } => {
+                    self.refuse_agent(session, &Principal::new(format!("agent/{name}")), rejected);
+                }
+            }
             return;
         }
         let twice = self.sessions.insert(session, kind);
@@ -258,8 +300,7 @@ impl Master {
             if subscribed.is_some() {
                 return Err(Rejected::AlreadySubscribed.into());
             }
-            let id = self.subscribe(session, principal, info, Wishes { suppressed, constraints })?;
-            return self.write_state(&id, writes).map_err(Fault::from);
+            return Ok(self.subscribe(session, principal, info, Wishes { suppressed, constraints }, writes)?);
         }
         let Some(id) = subscribed else { return Err(Rejected::NotSubscribed.into()) };
         self.write_state(&id, writes)?;
@@ -290,8 +331,12 @@ impl Master {
                 Ok(())
             }
             Some(Call::ReconcileOperations { operations }) => Ok(self.reconcile_operations(&id, &operations)?),
-            Some(Call::AcceptInverseOffers { offers }) => Ok(self.answer_inverse_offers(&id, &offers, true)?),
-            Some(Call::DeclineInverseOffers { offers }) => Ok(self.answer_inverse_offers(&id, &offers, false)?),
+            Some(Call::AcceptInverseOffers { offers, filter }) => {
+                Ok(self.answer_inverse_offers(&id, &offers, true, filter)?)
+            }
+            Some(Call::DeclineInverseOffers { offers, filter }) => {
+                Ok(self.answer_inverse_offers(&id, &offers, false, filter)?)
+            }
         }
     }
 
@@ -314,7 +359,11 @@ impl Master {
             }
             (FromAgent::Pong { number }, Some(agent_id)) => self.pong(&agent_id, number),
             (FromAgent::Applied { generation }, Some(agent_id)) => self.applied(&agent_id, generation),
-            (FromAgent::Revocable(quantities), Some(agent_id)) => self.set_revocable(&agent_id, quantities),
+            (FromAgent::Revocable(quantities), Some(agent_id)) => {
+                if let Err(rejected) = self.set_revocable(&agent_id, quantities) {
+                    self.refuse_agent(session, &who, rejected);
+                }
+            }
         }
     }
 
@@ -352,6 +401,14 @@ impl Master {
         if !(1..=limits::WEIGHT_MILLI_MAX).contains(&weight_milli) {
             return Err(Rejected::BadWeight { weight_milli });
         }
+        let shares = &self.allocator.shares;
+        let is_weighed = |name: &&RoleName| {
+            **name != role && shares.describe(name).is_some_and(|view| view.weight_milli != limits::WEIGHT_MILLI_USUAL)
+        };
+        let (count, limit) = (shares.role_names().filter(is_weighed).count() + 1, limits::WEIGHTS_MAX);
+        if count > limit {
+            return Err(Rejected::TooMany { what: "roles with a weight", count, limit });
+        }
         self.allocator.shares.set_weight(&role, weight_milli);
         self.outbox.persist(Record::Weight { role: role.clone(), weight_milli });
         self.dirty.roles.insert(role);
@@ -382,19 +439,17 @@ impl Master {
             let Some(timer) = self.timers.pop(self.now) else { return };
             match timer {
                 Timer::Ping(agent_id) => self.ping(&agent_id),
+                Timer::Collection => self.collect(),
                 Timer::Grace(agent_id) => self.grace_ended(&agent_id),
                 Timer::Silence(agent_id) => self.silence(&agent_id),
                 Timer::Drain(agent_id) => self.drain_due(&agent_id),
                 Timer::Failover(framework_id) => self.failover_ended(&framework_id),
                 Timer::Offer(offer_id) => self.expire_offer(&offer_id),
+                Timer::InverseOffer(framework_id, agent_id) => self.inverse_offer_due(&framework_id, &agent_id),
                 Timer::Operation(framework_id, id) => self.operation_due(&framework_id, &id),
                 Timer::HoldOff(framework_id) => self.hold_off_ended(&framework_id),
-                Timer::Filter(framework_id, role, agent_id) => {
-                    let key = (framework_id, role, agent_id);
-                    if self.allocator.filters.expire(&key, self.now) {
-                        self.mark(&key.2);
-                    }
-                }
+                Timer::Filters => self.filters_ended(),
+                Timer::Relief => self.relief_due(),
             }
         }
     }
@@ -426,7 +481,7 @@ impl Master {
         session.is_some()
     }
     /// The one way out of the offer book.
-    pub(crate) fn end_offer(&mut self, id: &model::OfferId, end: OfferEnd) -> Option<model::call::Offer> {
+    pub(crate) fn end_offer(&mut self, id: &model::OfferId, end: OfferEnd) -> Option<Arc<model::call::Offer>> {
         let lent = self.offers.take(id)?;
         let offer = lent.offer;
         if let Some(at) = lent.expires {
@@ -436,13 +491,13 @@ impl Master {
         agent.offered.take(&offer.resources).expect("what is lent is counted as lent");
         self.allocator.shares.release(&offer.role, &offer.framework_id, &offer.resources);
         if matches!(end, OfferEnd::Accepted | OfferEnd::Declined)
+            && !self.leaves_unanswered(&offer.framework_id, lent.expires)
             && let Some(framework) = self.frameworks.get_mut(&offer.framework_id)
         {
             framework.hoarding = Hoarding::default();
         }
-        self.dirty.agents.insert(offer.agent_id.clone());
-        self.dirty.frameworks.insert(offer.framework_id.clone());
-        self.dirty.roles.insert(offer.role.clone());
+        self.dirty.lent.insert(offer.agent_id.clone());
+        self.dirty.borrowers.insert(offer.framework_id.clone());
         self.outbox.push(Command::Changed(Delta::OfferRemoved { offer_id: id.clone(), end }));
         self.decided(Decision::OfferEnded {
             offer_id: id.clone(),
@@ -454,14 +509,35 @@ impl Master {
         Some(offer)
     }
 
+    /// Whether a framework that has let offers expire still has some that were lent no later than one it answered.
+    fn leaves_unanswered(&self, framework_id: &FrameworkId, answered: Option<Timestamp>) -> bool {
+        self.frameworks.get(framework_id).is_some_and(|framework| framework.hoarding.expired > 0)
+            && self.offers.of_framework(framework_id).iter().any(|id| {
+                self.offers.lent(id).is_some_and(|lent| lent.expires <= answered)
+            })
+    }
+
     /// Shows what changed, each thing once.
     fn show(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
         for id in &dirty.agents {
-            self.note_headroom(id);
             if let Some(agent) = self.agents.get(id) {
-                self.outbox.push(Command::Changed(Delta::Agent(Box::new(agent.view()))));
+                let view = agent.view();
+                self.allocator.headroom.set(id, headroom_of(agent, &view.free));
+                self.outbox.push(Command::Changed(Delta::Agent(Box::new(view))));
             }
+        }
+        for id in dirty.lent.difference(&dirty.agents) {
+            if let Some(agent) = self.agents.get(id) {
+                let (agent_id, offered, free) = (id.clone(), agent.offered.clone(), agent.free());
+                self.allocator.headroom.set(id, headroom_of(agent, &free));
+                let lent = AgentOffers { agent_id, offered, free };
+                self.outbox.push(Command::Changed(Delta::AgentOffers(Box::new(lent))));
+            }
+        }
+        for id in dirty.borrowers.difference(&dirty.frameworks).filter(|id| self.frameworks.contains_key(*id)) {
+            let (framework_id, offers) = (id.clone(), self.offers.count_of(id));
+            self.outbox.push(Command::Changed(Delta::FrameworkOffers { framework_id, offers }));
         }
         for id in &dirty.frameworks {
             let Some(framework) = self.frameworks.get(id) else { continue };
@@ -480,7 +556,11 @@ impl Master {
             }
         }
         let mut roles = dirty.roles;
-        roles.append(&mut self.allocator.shares.take_changed());
+        // While a large pool is being lent out, roles change in every step: then it is enough to show them now and then.
+        if self.allocator.dirty.is_empty() || self.now >= self.roles_shown + limits::ROLES_SHOWN_EVERY {
+            self.roles_shown = self.now;
+            roles.append(&mut self.allocator.shares.take_changed());
+        }
         for name in roles {
             self.outbox.push(Command::Changed(match self.allocator.shares.describe(&name) {
                 Some(view) => Delta::Role(view),
@@ -508,6 +588,6 @@ impl Fault {
 }
 
 /// The number at the end of an id that a master gave.
-fn number_of(id: &str, before: &str) -> u64 {
+pub(crate) fn number_of(id: &str, before: &str) -> u64 {
     id.rsplit_once(before).and_then(|(_, number)| number.parse().ok()).unwrap_or(0)
 }

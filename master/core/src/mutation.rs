@@ -29,6 +29,8 @@ pub enum Mutation {
     LendsTheAbsent,
     /// A role gets more than its limit.
     ExceedsLimits,
+    /// Pings wait for the disk.
+    PingsBehindTheDisk,
 }
 
 #[cfg(feature = "mutations")]
@@ -52,6 +54,7 @@ impl Mutation {
         Mutation::TellsOperationsOnce,
         Mutation::LendsTheAbsent,
         Mutation::ExceedsLimits,
+        Mutation::PingsBehindTheDisk,
     ];
     /// Makes this mistake, or none, in this thread from now on.
     pub fn make(mutation: Option<Mutation>) {

@@ -1,6 +1,7 @@
 //! The offer book: which resources are lent to whom until when. Why they were: see `allocator`. An offer leaves the book
 //! exactly once, through [`OfferBook::take`].
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use model::call::Offer;
 use model::{AgentId, FrameworkId, OfferId, Timestamp};
@@ -16,19 +17,19 @@ pub(crate) struct OfferBook {
 /// One outstanding offer.
 #[derive(Debug)]
 pub(crate) struct Lent {
-    pub(crate) offer: Offer,
+    pub(crate) offer: Arc<Offer>,
     pub(crate) expires: Option<Timestamp>,
 }
 
 impl OfferBook {
-    pub(crate) fn lend(&mut self, offer: Offer, expires: Option<Timestamp>) {
+    pub(crate) fn lend(&mut self, offer: Arc<Offer>, expires: Option<Timestamp>) {
         self.by_agent.entry(offer.agent_id.clone()).or_default().insert(offer.id.clone());
         self.by_framework.entry(offer.framework_id.clone()).or_default().insert(offer.id.clone());
         let twice = self.lent.insert(offer.id.clone(), Lent { offer, expires });
         assert!(twice.is_none(), "an offer id is given once");
     }
     pub(crate) fn get(&self, id: &OfferId) -> Option<&Offer> {
-        self.lent.get(id).map(|lent| &lent.offer)
+        self.lent.get(id).map(|lent| &*lent.offer)
     }
     pub(crate) fn lent(&self, id: &OfferId) -> Option<&Lent> {
         self.lent.get(id)

@@ -1,5 +1,5 @@
 //! Holds back what depends on the disk. A plain queue: nothing overtakes anything, so no peer can see an effect before its
-//! cause, and a reply after a crash never promised what was lost.
+//! cause, and a reply after a crash never promised what was lost. What promises nothing and shows nothing does not queue.
 use std::collections::VecDeque;
 
 use crate::command::Command;
@@ -12,6 +12,7 @@ pub(crate) struct Outbox {
     records: Vec<Record>,
     staged: Vec<Command>,
     held: VecDeque<(u64, Command)>,
+    urgent: Vec<Command>,
     batch: u64,
     persisted: u64,
 }
@@ -23,11 +24,16 @@ impl Outbox {
     pub(crate) fn push(&mut self, command: Command) {
         self.staged.push(command);
     }
+    /// For pings alone: true whatever the disk does, and late they would say that the agent is silent, not the disk slow.
+    pub(crate) fn push_past(&mut self, command: Command) {
+        self.urgent.push(command);
+    }
     pub(crate) fn held(&self) -> usize {
         self.held.len()
     }
     /// Ends a step: what may leave, leaves.
     pub(crate) fn flush(&mut self, out: &mut Vec<Command>) {
+        out.append(&mut self.urgent);
         if !self.records.is_empty() {
             self.batch += 1;
             out.push(Command::Persist { batch: self.batch, records: std::mem::take(&mut self.records) });
@@ -67,6 +73,10 @@ mod tests {
         outbox.push(close(2));
         outbox.flush(&mut out);
         assert_eq!(out, [Command::Persist { batch: 1, records: vec![record] }]);
+        out.clear();
+        outbox.push_past(close(9));
+        outbox.flush(&mut out);
+        assert_eq!(out, [close(9)], "but for what promises nothing");
         out.clear();
         outbox.persisted(1, &mut out);
         assert_eq!(out, [close(1), close(2)]);

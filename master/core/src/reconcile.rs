@@ -1,9 +1,9 @@
-//! The truth about tasks, as far as the master may say it. What it cannot know yet it does not answer: a task that is
-//! merely not heard of after a failover must not look gone.
-use model::call::SchedulerEvent;
+//! The truth about tasks, as far as the master may say it. What it cannot know yet it answers as such: a task that is
+//! merely not heard of after a failover must not look gone. How the answers are told: `answers`.
 use model::{AgentId, FrameworkId, Reason, Source, TaskId, TaskState, TaskStatus};
 
 use crate::agent::AgentState;
+use crate::answers::{Round, asked};
 use crate::decision::Rejected;
 use crate::limits;
 use crate::master::Master;
@@ -15,20 +15,22 @@ impl Master {
         if count > limit {
             return Err(Rejected::TooMany { what: "tasks", count, limit });
         }
-        let answers: Vec<TaskStatus> = if tasks.is_empty() {
-            let ids: Vec<TaskId> = self.ledger.of_framework(id).map(|task| task.head.task_id.clone()).collect();
-            ids.iter().filter_map(|task_id| self.known_status(id, task_id)).collect()
+        let round = if tasks.is_empty() {
+            Round::AllTasks { after: None }
         } else {
-            tasks.iter().filter_map(|(task_id, agent_id)| self.truth(id, task_id, agent_id.as_ref())).collect()
+            Round::Tasks { asked: asked(tasks), not_yet: Vec::new() }
         };
-        for status in answers {
-            self.tell_framework(id, SchedulerEvent::Update(status));
-        }
-        Ok(())
+        self.say_in_turn(id, round)
     }
 
-    /// The answer about one task; `None` while it cannot be known.
-    pub(crate) fn truth(&self, id: &FrameworkId, task_id: &TaskId, agent_id: Option<&AgentId>) -> Option<TaskStatus> {
+    /// The answer about one task, while so many agents have not come back; `None` while it cannot be known.
+    pub(crate) fn truth_while(
+        &self,
+        id: &FrameworkId,
+        task_id: &TaskId,
+        agent_id: Option<&AgentId>,
+        agents_awaited: u32,
+    ) -> Option<TaskStatus> {
         if let Some(status) = self.known_status(id, task_id) {
             return Some(status);
         }
@@ -41,7 +43,7 @@ impl Master {
                 Some(AgentState::Gone) => TaskState::GoneByOperator,
                 None => TaskState::Unknown,
             },
-            None if self.agents.values().any(|agent| agent.state == AgentState::Recovered) => return None,
+            None if agents_awaited > 0 => return None,
             None => TaskState::Unknown,
         };
         Some(self.answer(task_id, state, agent_id))

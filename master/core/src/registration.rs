@@ -15,13 +15,16 @@ use crate::decision::{Decision, Rejected};
 use crate::event::SessionId;
 use crate::framework::Framework;
 use crate::holdings::{are_sane, retitled};
-use crate::lease::{lease, overlap};
+use crate::lease::overlap;
 use crate::ledger::Task;
 use crate::limits;
 use crate::master::{Master, Session};
 use crate::mutation::{Mutation, mutated};
 use crate::registry::{AgentMode, AgentRecord, OperationRecord, Record};
 use crate::timer::Timer;
+
+/// Why what an agent had is no more.
+pub(crate) const GONE: &str = "an operator declared its agent gone";
 
 impl Master {
     pub(crate) fn register(
@@ -112,6 +115,8 @@ impl Master {
         match self.agents.get(id) {
             Some(agent) if agent.state == AgentState::Gone => Err(Rejected::AgentGone { agent_id: id.clone() }),
             Some(agent) if agent.record.name == said.name => Ok((id.clone(), false)),
+            // Given up so long ago that it was forgotten: it ends what it runs, as one that is remembered does.
+            None if self.has_given(id) => Err(Rejected::AgentGone { agent_id: id.clone() }),
             Some(_) | None => Err(Rejected::ForeignAgentId { agent_id: id.clone() }),
         }
     }
@@ -141,14 +146,14 @@ impl Master {
     }
 
     fn admit(&mut self, id: &AgentId, said: &AgentRegistration) -> Result<AgentRecord, Rejected> {
-        let (count, limit) = (self.agents.len() + 1, limits::AGENTS_MAX);
+        let (count, limit) = (self.agent_names.len() + 1, limits::AGENTS_MAX);
         if count > limit {
             return Err(Rejected::TooMany { what: "agents", count, limit });
         }
-        let taken = self.agents.values().map(|agent| agent.record.pod_subnet.as_str());
-        let Some(pod_subnet) = lease(&self.pool.pod_range, self.pool.pod_prefix_length, taken) else {
+        let Some(pod_subnet) = self.subnets.find(&self.pool.pod_range, self.pool.pod_prefix_length) else {
             return Err(Rejected::NoSubnet { range: self.pool.pod_range.clone() });
         };
+        self.subnets.take(&pod_subnet);
         self.agent_number += 1;
         Ok(AgentRecord {
             id: id.clone(),
@@ -192,7 +197,6 @@ impl Master {
         agent.total = settled.total.clone();
         let more = agent.total.clone();
         self.allocator.shares.change_pool(&Resources::default(), &more);
-        self.dirty.roles.extend(self.allocator.shares.role_names().cloned());
         self.dirty.agents.insert(id.clone());
     }
 
@@ -288,6 +292,7 @@ impl Master {
             head: Arc::new(task.head.clone()),
             status: TaskStatus { uuid: None, agent_id: Some(agent_id.clone()), ..task.latest.clone() },
             pending: None,
+            told: None,
             acknowledged: None,
             charged: false,
             kill: None,
@@ -391,7 +396,10 @@ impl Master {
         *next_ping = self.now + self.config.ping_interval;
         let (number, at) = (*pinged, *next_ping);
         self.timers.set(at, Timer::Ping(id.clone()));
-        self.tell_agent(id, ToAgent::Ping { number });
+        if let Some(session) = self.agents[id].session() {
+            let ping = Command::SendAgent { session, message: ToAgent::Ping { number } };
+            if mutated(Mutation::PingsBehindTheDisk) { self.outbox.push(ping) } else { self.outbox.push_past(ping) }
+        }
     }
 
     pub(crate) fn pong(&mut self, id: &AgentId, number: u64) {
@@ -472,12 +480,12 @@ impl Master {
             | AgentState::Disconnected { .. }
             | AgentState::Unreachable { .. } => {}
         }
-        self.give_up(&id);
+        self.give_up(&id, GONE);
         Ok(())
     }
 
     /// It never comes back, whatever it says: its tasks, reservations and volumes are no more.
-    pub(crate) fn give_up(&mut self, id: &AgentId) {
+    pub(crate) fn give_up(&mut self, id: &AgentId, words: &str) {
         if let Some(session) = self.agents[id].session() {
             let who = Principal::new(format!("agent/{}", self.agents[id].record.name));
             let refusal = self.reject(&who, Rejected::AgentGone { agent_id: id.clone() }.into());
@@ -491,17 +499,18 @@ impl Master {
         let agent = self.agents.get_mut(id).expect("the caller has it");
         agent.record.mode = AgentMode::Active;
         agent.record.maintenance = None;
-        agent.answers.clear();
         agent.record.holdings = Resources::default();
         agent.record.orphans = Resources::default();
+        self.forget_answers(id);
         self.lose_agent(id, AgentState::Gone);
-        self.end_operations(id, u64::MAX, OperationState::GoneByOperator, "an operator declared its agent gone");
+        self.end_operations(id, u64::MAX, OperationState::GoneByOperator, words);
         self.agent_names.remove(&self.agents[id].record.name);
+        self.subnets.free(&self.agents[id].record.pod_subnet);
         self.decided(Decision::AgentGone { agent_id: id.clone() });
         let tasks: Vec<_> = self.agents[id].tasks.iter().cloned().collect();
         for (framework_id, task_id) in tasks {
-            let (state, words) = (TaskState::GoneByOperator, "an operator declared its agent gone");
-            self.declare(&framework_id, &task_id, state, Reason::AgentRemovedByOperator, words);
+            let (state, reason) = (TaskState::GoneByOperator, Reason::AgentRemovedByOperator);
+            self.declare(&framework_id, &task_id, state, reason, words);
             // One that had ended already waits for an acknowledgement that can have no effect any more.
             self.remove_task(&framework_id, &task_id);
         }
@@ -521,6 +530,7 @@ impl Master {
         agent.record.gone = state == AgentState::Gone;
         agent.record.unreachable_since = Some(self.now);
         self.outbox.persist(Record::Agent(agent.record.clone()));
+        self.collect_later();
         self.dirty.roles.extend(self.allocator.shares.role_names().cloned());
         let connected: Vec<_> =
             self.frameworks.values().filter(|f| f.session().is_some()).map(|f| f.id().clone()).collect();

@@ -87,9 +87,9 @@ pub struct AgentRecord {
     pub name: String,
     /// Its address when it last registered.
     pub address: String,
-    /// The subnet leased to it; never changes.
+    /// The subnet leased to it; never changes. Of one that is gone: the one it had, which may be another's by now.
     pub pod_subnet: String,
-    /// Declared gone by an operator; never comes back.
+    /// Declared gone; never comes back. Since when: `unreachable_since`.
     pub gone: bool,
     /// Set while it is unreachable.
     pub unreachable_since: Option<Timestamp>,
@@ -143,6 +143,8 @@ pub struct FrameworkRecord {
 pub enum Record {
     /// Adds or replaces.
     Agent(AgentRecord),
+    /// Forgets an agent that was given up long ago.
+    ForgetAgent(AgentId),
     /// Adds or replaces.
     Framework(FrameworkRecord),
     /// Forgets a framework that was torn down long ago.
@@ -203,6 +205,9 @@ impl RegistrySnapshot {
         match record {
             Record::Agent(agent) => {
                 self.agents.insert(agent.id.clone(), agent.clone());
+            }
+            Record::ForgetAgent(id) => {
+                self.agents.remove(id);
             }
             Record::Framework(framework) => {
                 self.frameworks.insert(framework.id.clone(), framework.clone());

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::call::{Filter, FrameworkInfo, SchedulerEvent};
 use model::{AgentId, FrameworkId, OfferId, Principal, Resources, RoleName, Span, Timestamp};
 
+use crate::answers::{Answers, Round};
 use crate::command::Command;
 use crate::decision::{Decision, OfferEnd, Rejected, TeardownCause, capped};
 use crate::event::{SessionId, StateWrite};
@@ -22,13 +23,15 @@ impl Master {
         principal: &Principal,
         mut info: FrameworkInfo,
         wishes: Wishes,
-    ) -> Result<FrameworkId, Rejected> {
+        writes: Vec<StateWrite>,
+    ) -> Result<(), Rejected> {
         if !principal.is_operator() && principal.as_str() != format!("framework/{}", info.name) {
             return Err(Rejected::ForeignName { name: info.name, principal: principal.clone() });
         }
         check_info(&info)?;
         let wishes = check_wishes(wishes, &info)?;
         let known = self.find_subscriber(&info, principal)?;
+        self.check_writes(known.as_ref(), &writes)?;
         let failover = known.is_some();
         let id = match known {
             Some(id) => id,
@@ -45,14 +48,11 @@ impl Master {
         });
         self.tell_framework(&id, SchedulerEvent::Subscribed { framework_id: id.clone() });
         // What was sent to an earlier session may have been lost: the agents would repeat it only after a while.
-        let pending: Vec<_> = self.ledger.of_framework(&id).filter_map(|task| task.pending.clone()).collect();
-        for status in pending {
-            self.tell_framework(&id, SchedulerEvent::Update(status));
-        }
-        self.tell_all_operations(&id);
+        self.say_in_turn(&id, Round::Missed { after: None })?;
+        self.say_in_turn(&id, Round::Operations { after: None })?;
         self.tell_of_inverse_offers(&id);
         self.mark_all();
-        Ok(id)
+        self.write_state(&id, writes)
     }
 
     fn find_subscriber(&self, info: &FrameworkInfo, principal: &Principal) -> Result<Option<FrameworkId>, Rejected> {
@@ -123,7 +123,7 @@ impl Master {
             .or_insert_with(|| Framework::new(record.clone(), FrameworkState::Connected { session }, BTreeMap::new()));
         framework.record = record;
         framework.become_state(FrameworkState::Connected { session });
-        framework.wishes = wishes;
+        (framework.wishes, framework.answers) = (wishes, Answers::default());
         if let Some(Session::Framework { subscribed, .. }) = self.sessions.get_mut(&session) {
             *subscribed = Some(id.clone());
         }
@@ -162,7 +162,7 @@ impl Master {
         info.principal = before.principal.clone();
         for role in before.roles.difference(&info.roles) {
             self.allocator.shares.set_member(role, id, false, false);
-            self.allocator.filters.clear_framework(id, Some(role));
+            self.allocator.filters.clear_role(id, role);
         }
         let framework = self.frameworks.get_mut(id).expect("subscribed");
         let eager_again: Vec<RoleName> = framework.wishes.suppressed.difference(&wishes.suppressed).cloned().collect();
@@ -172,7 +172,7 @@ impl Master {
             self.outbox.persist(Record::Framework(framework.record.clone()));
         }
         for role in &eager_again {
-            self.allocator.filters.clear_framework(id, Some(role));
+            self.allocator.filters.clear_role(id, role);
         }
         for offer_id in self.offers.of_framework(id) {
             let offer = self.offers.get(&offer_id).expect("indexed");
@@ -198,7 +198,7 @@ impl Master {
         for offer_id in self.offers.of_framework(id) {
             self.end_offer(&offer_id, OfferEnd::Rescinded);
         }
-        self.allocator.filters.clear_framework(id, None);
+        self.allocator.filters.clear_framework(id);
     }
 
     /// Its session ended: its tasks run on until it is back, or the failover timeout has passed.
@@ -206,6 +206,7 @@ impl Master {
         self.withdraw(id);
         let framework = self.frameworks.get_mut(id).expect("a session's framework is known");
         let until = self.now + framework.record.info.failover_timeout;
+        framework.answers = Answers::default();
         framework.become_state(FrameworkState::Disconnected { since: self.now, until });
         self.timers.set(until, Timer::Failover(id.clone()));
         self.place_in_roles(id);
@@ -227,10 +228,11 @@ impl Master {
     pub(crate) fn revive(&mut self, id: &FrameworkId, roles: BTreeSet<RoleName>) -> Result<(), Rejected> {
         for role in self.chosen_roles(id, roles)? {
             self.frameworks.get_mut(id).expect("subscribed").wishes.suppressed.remove(&role);
-            self.allocator.filters.clear_framework(id, Some(&role));
+            self.allocator.filters.clear_role(id, &role);
         }
         self.place_in_roles(id);
         self.mark_all();
+        self.ask_at_once(id);
         Ok(())
     }
 
@@ -264,7 +266,7 @@ impl Master {
             if self.offers.get(offer_id).is_some_and(|offer| offer.framework_id == *id)
                 && let Some(offer) = self.end_offer(offer_id, OfferEnd::Declined)
             {
-                self.add_filter(id, &offer.role, &offer.agent_id, offer.resources, filter.refuse);
+                self.add_filter(id, &offer.role, &offer.agent_id, offer.resources.clone(), filter.refuse);
             }
         }
         Ok(())
@@ -279,9 +281,7 @@ impl Master {
         refuse: Span,
     ) {
         let until = self.now + capped(refuse).max(self.config.refuse_min);
-        let key = (id.clone(), role.clone(), agent_id.clone());
-        self.allocator.filters.add(key.clone(), refused, until);
-        self.timers.set(until, Timer::Filter(key.0, key.1, key.2));
+        self.allocator.filters.add((id.clone(), role.clone(), agent_id.clone()), refused, until);
     }
 
     /// Not answered in time: others may have it; the framework itself, after a filter's usual length.
@@ -295,7 +295,7 @@ impl Master {
                 self.timers.set(until, Timer::HoldOff(offer.framework_id.clone()));
             }
             let refuse = Filter::default().refuse;
-            self.add_filter(&offer.framework_id, &offer.role, &offer.agent_id, offer.resources, refuse);
+            self.add_filter(&offer.framework_id, &offer.role, &offer.agent_id, offer.resources.clone(), refuse);
         }
     }
 
@@ -308,34 +308,10 @@ impl Master {
 
     /// Changes a framework's own state, all of it or nothing.
     pub(crate) fn write_state(&mut self, id: &FrameworkId, writes: Vec<StateWrite>) -> Result<(), Rejected> {
-        let (count, limit) = (writes.len(), limits::WRITES_PER_CALL_MAX);
-        if count > limit {
-            return Err(Rejected::TooMany { what: "state writes", count, limit });
-        }
+        let bytes = self.check_writes(Some(id), &writes)?;
         let Some(framework) = self.frameworks.get_mut(id).filter(|framework| framework.is_alive()) else {
             return Ok(());
         };
-        let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
-        for write in &writes {
-            let bad = |why| Rejected::BadWrite { key: write.key.chars().take(64).collect(), why };
-            if write.key.is_empty() || write.key.len() > limits::STATE_KEY_BYTES_MAX {
-                return Err(bad("must have a key of 1 to 512 bytes"));
-            }
-            if write.key.chars().any(char::is_control) {
-                return Err(bad("must not have control characters in its key"));
-            }
-            let bytes = write.value.as_ref().map_or(0, Vec::len);
-            if bytes > limits::STATE_VALUE_BYTES_MAX {
-                return Err(bad("has a value of more than 1 MiB"));
-            }
-            sizes.insert(&write.key, u64::try_from(bytes).expect("a length fits 64 bits"));
-        }
-        let old: u64 = sizes.keys().map(|key| framework.state_sizes.get(*key).copied().unwrap_or(0)).sum();
-        let bytes = framework.state_bytes - old + sizes.values().sum::<u64>();
-        let limit = limits::STATE_BYTES_PER_FRAMEWORK_MAX;
-        if bytes > limit {
-            return Err(Rejected::StateTooLarge { bytes, limit });
-        }
         framework.state_bytes = bytes;
         for StateWrite { key, value } in writes {
             match &value {
@@ -351,10 +327,56 @@ impl Master {
         }
         Ok(())
     }
+
+    /// How large the state would be, if it may be changed so: of a framework, or of one that is about to be.
+    fn check_writes(&self, id: Option<&FrameworkId>, writes: &[StateWrite]) -> Result<u64, Rejected> {
+        let (count, limit) = (writes.len(), limits::WRITES_PER_CALL_MAX);
+        if count > limit {
+            return Err(Rejected::TooMany { what: "state writes", count, limit });
+        }
+        let framework = id.and_then(|id| self.frameworks.get(id));
+        let old_size = |key: &str| framework.and_then(|framework| framework.state_sizes.get(key)).copied();
+        // An entry written twice in one call is what was written last.
+        let mut sizes: BTreeMap<&str, Option<u64>> = BTreeMap::new();
+        for write in writes {
+            let bad = |why| Rejected::BadWrite { key: write.key.chars().take(64).collect(), why };
+            if write.key.is_empty() || write.key.len() > limits::STATE_KEY_BYTES_MAX {
+                return Err(bad("must have a key of 1 to 512 bytes"));
+            }
+            if write.key.chars().any(char::is_control) {
+                return Err(bad("must not have control characters in its key"));
+            }
+            let size = write.value.as_ref().map(Vec::len);
+            if size > Some(limits::STATE_VALUE_BYTES_MAX) {
+                return Err(bad("has a value of more than 1 MiB"));
+            }
+            sizes.insert(&write.key, size.map(|bytes| u64::try_from(bytes).expect("a length fits 64 bits")));
+        }
+        let old: u64 = sizes.keys().filter_map(|key| old_size(key)).sum();
+        let new: u64 = sizes.values().flatten().sum();
+        let bytes = framework.map_or(0, |framework| framework.state_bytes) - old + new;
+        let limit = limits::STATE_BYTES_PER_FRAMEWORK_MAX;
+        if bytes > limit {
+            return Err(Rejected::StateTooLarge { bytes, limit });
+        }
+        let before = framework.map_or(0, |framework| framework.state_sizes.len());
+        let gone = sizes.iter().filter(|(key, new)| new.is_none() && old_size(key).is_some()).count();
+        let added = sizes.iter().filter(|(key, new)| new.is_some() && old_size(key).is_none()).count();
+        let (count, limit) = (before - gone + added, limits::STATE_ENTRIES_PER_FRAMEWORK_MAX);
+        // Whoever has more from an earlier time may still write what is there, and delete.
+        if added > 0 && count > limit {
+            return Err(Rejected::TooMany { what: "state entries", count, limit });
+        }
+        Ok(bytes)
+    }
 }
 
 /// Whether what a framework says of itself can be.
 fn check_info(info: &FrameworkInfo) -> Result<(), Rejected> {
+    let length = info.name.len();
+    if length == 0 || length > limits::FRAMEWORK_NAME_BYTES_MAX || info.name.chars().any(char::is_control) {
+        return Err(Rejected::Malformed { what: "a framework's name is 1 to 256 bytes without control characters" });
+    }
     let limit = limits::ROLES_PER_FRAMEWORK_MAX;
     if info.roles.is_empty() || info.roles.len() > limit {
         return Err(Rejected::RoleCount { count: info.roles.len(), limit });

@@ -6,7 +6,7 @@ use model::{AgentId, FrameworkId, Holding, Reason, Reservation, Resources, TaskS
 use crate::agent::Ghost;
 use crate::command::Command;
 use crate::decision::{Decision, OfferEnd, Rejected, TeardownCause};
-use crate::framework::FrameworkState;
+use crate::framework::{Framework, FrameworkState};
 use crate::limits;
 use crate::master::{Master, Session};
 use crate::registry::Record;
@@ -31,7 +31,7 @@ impl Master {
         for offer_id in self.offers.of_framework(id) {
             self.end_offer(&offer_id, OfferEnd::Rescinded);
         }
-        self.allocator.filters.clear_framework(id, None);
+        self.allocator.filters.clear_framework(id);
         self.end_session(id, cause);
         let framework = self.frameworks.get_mut(id).expect("seen above");
         framework.record.torn_down = true;
@@ -64,6 +64,7 @@ impl Master {
     fn end_session(&mut self, id: &FrameworkId, cause: TeardownCause) {
         let framework = self.frameworks.get_mut(id).expect("the caller has it");
         let before = framework.state;
+        framework.answers = crate::answers::Answers::default();
         framework.become_state(FrameworkState::TornDown);
         match before {
             FrameworkState::Connected { session } => {
@@ -118,17 +119,14 @@ impl Master {
     }
 
     /// Frees what is reserved for frameworks that have ended, unless something that runs still uses it. A title belongs
-    /// to whoever has its principal and its role.
+    /// to whoever has its principal.
     pub(crate) fn free_orphaned_holdings(&mut self, agent_id: &AgentId) {
         let agent = &self.agents[agent_id];
         let is_orphan = |reservation: &Reservation| {
-            let mut owners = self.frameworks.values().filter(|framework| {
-                framework.principal() == &reservation.principal
-                    && framework.record.info.roles.contains(&reservation.role)
-            });
-            let (mut ended, mut alive) = (false, false);
-            owners.by_ref().for_each(|owner| if owner.is_alive() { alive = true } else { ended = true });
-            ended && !alive
+            let owners = || self.frameworks.values().filter(|owner| owner.principal() == &reservation.principal);
+            // One that lives keeps it also while it has other roles: it may come back to this one.
+            owners().any(|owner| !owner.is_alive() && owner.record.info.roles.contains(&reservation.role))
+                && !owners().any(Framework::is_alive)
         };
         let (mut orphaned, mut freed) = (Resources::default(), Resources::default());
         for (holding, quantities) in &agent.record.holdings.held {

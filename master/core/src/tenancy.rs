@@ -11,18 +11,22 @@ use crate::limits;
 use crate::master::Master;
 use crate::quota::{Ceiling, Quota, amount};
 use crate::registry::{AgentMode, Record};
-use crate::totals::Totals;
+use crate::totals::{Totals, counted};
 
 /// The largest amount of a quota: a million million units.
 const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
 
 /// What of an agent guarantees can be met from: what is free and unreserved, if it can be offered.
-pub(crate) fn headroom_of(agent: &Agent) -> Totals {
-    let mut free = Totals::default();
-    if matches!(agent.state, AgentState::Connected { .. }) && agent.record.mode == AgentMode::Active {
-        free.add_quantities(&agent.free().unreserved);
+/// `None`: nothing is free, or nothing of it is to be offered.
+pub(crate) fn headroom_of(agent: &Agent, free: &Resources) -> Option<Totals> {
+    if !matches!(agent.state, AgentState::Connected { .. }) || agent.record.mode != AgentMode::Active {
+        return None;
     }
-    free
+    (!free.is_empty()).then(|| {
+        let mut unreserved = Totals::default();
+        unreserved.add_quantities(&free.unreserved);
+        unreserved
+    })
 }
 
 impl Master {
@@ -179,7 +183,7 @@ impl Master {
     /// use it.
     fn newest_offers(&self, name: &str, is_wanted: impl Fn(&RoleName) -> bool) -> Vec<OfferId> {
         let offers = self.offers.iter().map(|lent| &lent.offer);
-        let wanted = offers.filter(|o| o.resources.unreserved.scalar(name).0 > 0 && is_wanted(&o.role));
+        let wanted = offers.filter(|o| counted(&o.resources.unreserved, name).0 > 0 && is_wanted(&o.role));
         let mut ids: Vec<(usize, OfferId)> = wanted.map(|offer| (offer.id.as_str().len(), offer.id.clone())).collect();
         ids.sort();
         ids.into_iter().rev().map(|(_, id)| id).collect()
@@ -194,7 +198,7 @@ impl Master {
 
     /// An agent has more or less that is free.
     pub(crate) fn note_headroom(&mut self, agent_id: &AgentId) {
-        let free = self.agents.get(agent_id).map(headroom_of).unwrap_or_default();
+        let free = self.agents.get(agent_id).and_then(|agent| headroom_of(agent, &agent.free()));
         self.allocator.headroom.set(agent_id, free);
     }
 

@@ -8,9 +8,12 @@ mod agents;
 mod allocating;
 mod beyond;
 mod draining;
+mod forgetting;
 mod frameworks;
 mod maintaining;
 mod operating;
+mod pacing;
+mod refusing;
 mod tasks;
 mod tenancy;
 mod vips;
@@ -35,6 +38,8 @@ pub(crate) struct World {
     pub(crate) now: Timestamp,
     pub(crate) timer: Option<Timestamp>,
     pub(crate) decisions: Vec<Decision>,
+    /// Who waits for room in its queue; `None`: there always is some.
+    pub(crate) awaits_room: Option<SessionId>,
 }
 
 pub(crate) const F: SessionId = SessionId(100);
@@ -127,7 +132,6 @@ pub(crate) fn agent_task(framework: u64, id: &str, agent: u64, resources: Resour
         executor_resources: Resources::default(),
         launched: Timestamp(7),
         head: head(id, agent, resources),
-        payload: Vec::new().into(),
         latest: status(id, state, 0),
     }
 }
@@ -180,7 +184,7 @@ impl World {
         let registry = RegistrySnapshot::empty(pool);
         let now = Timestamp(1_000_000);
         let master = Master::new(config, registry.clone(), 0, now);
-        Self { master, registry, now, timer: None, decisions: Vec::new() }
+        Self { master, registry, now, timer: None, decisions: Vec::new(), awaits_room: None }
     }
     /// The same pool under a new master.
     pub(crate) fn restart(&mut self) {
@@ -204,6 +208,10 @@ impl World {
                         persisted = Some(batch);
                     }
                     Command::ScheduleAllocation => allocate = true,
+                    Command::AwaitRoom { session } if self.awaits_room.is_none() => {
+                        events.push(Event::FrameworkHasRoom { session });
+                    }
+                    Command::AwaitRoom { session } => self.awaits_room = Some(session),
                     Command::SetTimer { at } => self.timer = Some(at),
                     Command::Changed(_) => {}
                     Command::Decided(decision) => self.decisions.push(decision),
@@ -292,6 +300,7 @@ fn told(command: &Command) -> String {
         },
         Command::Persist { .. }
         | Command::ScheduleAllocation
+        | Command::AwaitRoom { .. }
         | Command::SetTimer { .. }
         | Command::Changed(_)
         | Command::Decided(_) => unreachable!("not said to a peer"),
@@ -327,6 +336,11 @@ fn event_words(event: &SchedulerEvent) -> String {
             let why = if status.message.is_empty() { String::new() } else { format!(": {}", status.message) };
             let uuid = status.uuid.map_or(String::new(), |uuid| format!(" #{}", uuid.0 & 0xFFFF));
             format!("operation {} {:?}{uuid}{why}", status.operation_id, status.state)
+        }
+        SchedulerEvent::NotYetKnown(not_yet) => {
+            let tasks: Vec<&str> = not_yet.tasks.iter().map(TaskId::as_str).collect();
+            let tasks = if tasks.is_empty() { "all".to_owned() } else { tasks.join(" ") };
+            format!("not yet: {tasks}; {} agents, {} s", not_yet.agents_awaited, not_yet.ask_again.0 / 1000)
         }
         SchedulerEvent::Failure { agent_id, .. } => format!("failure {agent_id}"),
         SchedulerEvent::Error(message) => format!("error {message}"),

@@ -1,13 +1,15 @@
 //! What is to happen at a time. One queue, so that the shell needs one timer.
 use std::collections::BTreeSet;
 
-use model::{AgentId, FrameworkId, OfferId, OperationId, RoleName, Timestamp};
+use model::{AgentId, FrameworkId, OfferId, OperationId, Timestamp};
 
 /// What happens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
     /// Ping an agent, or give its session up.
     Ping(AgentId),
+    /// Agents that were given up are forgotten some day.
+    Collection,
     /// An agent was away for too long.
     Grace(AgentId),
     /// An agent whose stream ended has not come back at once.
@@ -18,12 +20,16 @@ pub(crate) enum Timer {
     Failover(FrameworkId),
     /// An offer was not answered.
     Offer(OfferId),
+    /// A framework that answered an inverse offer is asked again.
+    InverseOffer(FrameworkId, AgentId),
     /// A framework has not acknowledged what became of an operation.
     Operation(FrameworkId, OperationId),
     /// A framework that let offers expire may have some again.
     HoldOff(FrameworkId),
-    /// A filter ends.
-    Filter(FrameworkId, RoleName, AgentId),
+    /// Filters end.
+    Filters,
+    /// Agents whose resources were held back may be looked at again.
+    Relief,
 }
 
 /// The queue.

@@ -65,11 +65,14 @@ impl Master {
     }
 
     /// An agent says how much it gives away that can be taken back.
-    pub(crate) fn set_revocable(&mut self, id: &AgentId, revocable: Quantities) {
+    pub(crate) fn set_revocable(&mut self, id: &AgentId, revocable: Quantities) -> Result<(), Rejected> {
         let agent = &self.agents[id];
         let now = Resources { revocable, ..agent.total.clone() };
-        if now == agent.total || !holdings::are_sane(&now) {
-            return;
+        if !holdings::are_sane(&now) {
+            return Err(Rejected::Malformed { what: "the agent reports a negative or absurd amount" });
+        }
+        if now == agent.total {
+            return Ok(());
         }
         // What was lent of it may be less by now: its offers end, what runs on it is the agent's to end.
         for offer_id in self.offers.of_agent(id) {
@@ -85,6 +88,7 @@ impl Master {
         self.allocator.shares.change_pool(&before, &self.agents[id].total);
         self.dirty.agents.insert(id.clone());
         self.mark(id);
+        Ok(())
     }
 }
 

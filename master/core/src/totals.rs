@@ -1,7 +1,10 @@
-//! Sums of scalars over many agents: what shares are computed from. Never given to anybody.
+//! Sums of scalars over many agents: what shares and quotas are computed from. Never given to anybody.
+//!
+//! Disk is disk, whichever of an agent's disks it is on: who fills the further ones has as much of the pool. What is
+//! revocable counts neither in shares nor in quotas: it was promised to others, and whoever has it loses it unasked.
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Quantities, Resources};
+use model::{Disk, Milli, Quantities, Resources};
 
 /// The scalars that every agent has, in the order of [`Totals`].
 const FIXED: [&str; 4] = ["cpus", "mem", "disk", "gpus"];
@@ -81,7 +84,7 @@ impl Totals {
         }
     }
     fn one(&mut self, quantities: &Quantities, sign: i64) {
-        let amounts = [quantities.cpus, quantities.mem, quantities.disk, quantities.gpus];
+        let amounts = [quantities.cpus, quantities.mem, quantities.all_disk(), quantities.gpus];
         for (sum, amount) in self.fixed.iter_mut().zip(amounts) {
             *sum += sign * amount.0;
         }
@@ -89,6 +92,31 @@ impl Totals {
             self.add_custom(name, sign * amount.0);
         }
     }
+}
+
+/// How much of a scalar there is, as [`Totals`] count it.
+pub(crate) fn counted(quantities: &Quantities, name: &str) -> Milli {
+    if name == "disk" { quantities.all_disk() } else { quantities.scalar(name) }
+}
+
+/// Leaves no more than `most` of a scalar, as [`Totals`] count it: the agent's own disk first, then paths as far as they
+/// reach; a mount is left whole or not at all.
+pub(crate) fn leave(quantities: &mut Quantities, name: &str, most: Milli) {
+    if name != "disk" {
+        quantities.set_scalar(name, most.min(quantities.scalar(name)));
+        return;
+    }
+    quantities.disk = most.min(quantities.disk);
+    let mut room = Milli(most.0 - quantities.disk.0);
+    quantities.disks.retain(|disk, amount| {
+        *amount = match disk {
+            Disk::Path(_) => room.min(*amount),
+            Disk::Mount(_) if *amount <= room => *amount,
+            Disk::Mount(_) => Milli(0),
+        };
+        room.0 -= amount.0;
+        amount.0 > 0
+    });
 }
 
 /// A part of nothing is a share of nothing: the agents that had it are away.
@@ -105,9 +133,47 @@ fn fraction(part: i64, whole: i64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use model::Milli;
-
     use super::*;
+
+    fn disks(own: i64, paths: &[(&str, i64)], mounts: &[(&str, i64)]) -> Quantities {
+        let path = |(root, amount): &(&str, i64)| (Disk::Path((*root).to_owned()), Milli(*amount));
+        let mount = |(root, amount): &(&str, i64)| (Disk::Mount((*root).to_owned()), Milli(*amount));
+        let disks = paths.iter().map(path).chain(mounts.iter().map(mount)).collect();
+        Quantities { disk: Milli(own), disks, ..Quantities::default() }
+    }
+
+    #[test]
+    fn disk_counts_whichever_disk_it_is_on_and_what_is_revocable_does_not() {
+        let mut some = Resources::from(disks(10, &[("/a", 20)], &[("/m", 40)]));
+        some.revocable = Quantities { cpus: Milli(5), disk: Milli(5), ..Quantities::default() };
+        let mut totals = Totals::default();
+        totals.add(&some);
+        assert_eq!(totals.by_name(), BTreeMap::from([("disk".to_owned(), 70)]));
+        totals.take(&some);
+        assert!(totals.is_empty());
+    }
+
+    #[test]
+    fn disk_is_cut_on_all_disks_together_and_a_mount_is_never_divided() {
+        let all = disks(10, &[("/a", 20), ("/b", 5)], &[("/m", 40), ("/n", 3)]);
+        for (most, expected) in [
+            (100, all.clone()),
+            (78, all.clone()),
+            (77, disks(10, &[("/a", 20), ("/b", 5)], &[("/m", 40)])),
+            (40, disks(10, &[("/a", 20), ("/b", 5)], &[("/n", 3)])),
+            (29, disks(10, &[("/a", 19)], &[])),
+            (4, disks(4, &[], &[])),
+            (0, Quantities::default()),
+        ] {
+            let mut left = all.clone();
+            leave(&mut left, "disk", Milli(most));
+            assert_eq!(left, expected, "{most}");
+            assert!(counted(&left, "disk").0 <= most && all.contains(&left), "{most}");
+        }
+        let mut cpus = Quantities { cpus: Milli(4), ..all.clone() };
+        leave(&mut cpus, "cpus", Milli(1));
+        assert_eq!(cpus, Quantities { cpus: Milli(1), ..all });
+    }
 
     #[test]
     fn the_dominant_share_is_the_largest_fraction() {

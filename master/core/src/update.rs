@@ -5,6 +5,7 @@ use model::link::ToAgent;
 use model::{AgentId, FrameworkId, Reason, Span, TaskId, TaskState, TaskStatus, UpdateId};
 
 use crate::decision::{Decision, Rejected};
+use crate::framework::Framework;
 use crate::master::Master;
 use crate::mutation::{Mutation, mutated};
 
@@ -14,6 +15,7 @@ impl Master {
         let ended = latest.is_terminal() || status.state.is_terminal();
         let now = self.now;
         let by_force = self.is_emptied_by_force(agent_id);
+        let session = self.frameworks.get(id).and_then(Framework::session);
         let Some(task) = self.ledger.get_mut(id, &task_id).filter(|task| task.agent_id == *agent_id) else {
             self.update_of_unwanted(agent_id, id, &status, ended);
             return;
@@ -34,6 +36,7 @@ impl Master {
         let repeated = task.pending.as_ref().is_some_and(|head| head.uuid == status.uuid);
         if status.uuid.is_some() {
             task.pending = Some(status.clone());
+            task.told = session;
         }
         if !repeated {
             self.dirty.tasks.insert((id.clone(), task_id.clone()));
@@ -105,8 +108,10 @@ impl Master {
 
     pub(crate) fn kill(&mut self, id: &FrameworkId, task_id: &TaskId, agent_id: Option<&AgentId>, grace: Option<Span>) {
         let Some(task) = self.ledger.get_mut(id, task_id).filter(|task| !task.state().is_terminal()) else {
-            if let Some(status) = self.truth(id, task_id, agent_id) {
-                self.tell_framework(id, SchedulerEvent::Update(status));
+            let awaited = self.agents_awaited();
+            match self.truth_while(id, task_id, agent_id, awaited) {
+                Some(status) => self.tell_framework(id, SchedulerEvent::Update(status)),
+                None => self.not_yet(id, vec![task_id.clone()], awaited),
             }
             return;
         };

@@ -18,8 +18,14 @@ use crate::registry::AgentMode;
 pub enum Delta {
     /// New or changed.
     Agent(Box<AgentView>),
+    /// Given up long ago, and forgotten.
+    AgentRemoved(AgentId),
     /// New or changed.
     Framework(Box<FrameworkView>),
+    /// More or less of it is lent, and nothing else has changed.
+    AgentOffers(Box<AgentOffers>),
+    /// More or less is lent to it, and nothing else has changed.
+    FrameworkOffers { framework_id: FrameworkId, offers: usize },
     /// Ended and forgotten.
     FrameworkRemoved(FrameworkId),
     /// New or changed; also the last word on a task before it is removed.
@@ -27,7 +33,7 @@ pub enum Delta {
     /// Ended, and its end was acknowledged (or needs no acknowledgement): only history from now on.
     TaskRemoved { framework_id: FrameworkId, task_id: TaskId },
     /// Lent.
-    OfferAdded(Box<Offer>),
+    OfferAdded(Arc<Offer>),
     /// Answered or taken back.
     OfferRemoved { offer_id: OfferId, end: OfferEnd },
     /// New or changed.
@@ -71,6 +77,14 @@ pub struct AgentView {
     pub orphans: Resources,
     /// Operations with an id that their frameworks have not acknowledged.
     pub operations: usize,
+}
+
+/// What of an agent is lent, and what is left.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentOffers {
+    pub agent_id: AgentId,
+    pub offered: Resources,
+    pub free: Resources,
 }
 
 /// How an agent is.

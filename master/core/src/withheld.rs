@@ -1,6 +1,6 @@
 //! Why somebody is not offered what is free, and what would change that. Remedies are ordered by what they cost: those that
 //! need nobody first, those that need machines last.
-use model::{Resources, RoleName, Timestamp};
+use model::{Resources, RoleName, Span, Timestamp};
 
 use crate::quota::Ceiling;
 
@@ -27,6 +27,9 @@ pub enum Withheld {
     /// The agent has gpus, and the framework does not say that it uses them.
     HasGpus,
 }
+
+/// Nobody is told to wait longer than this where something else helps at once.
+const LONG_WAIT: Span = Span::seconds(60);
 
 /// What helps, the cheapest first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,9 +70,10 @@ impl Withheld {
             Withheld::HasGpus => "the agent has gpus, and it does not have the capability GPU_RESOURCES".to_owned(),
         }
     }
-    /// What would change it.
-    pub fn remedy(&self) -> Remedy {
+    /// What would change it, as seen now.
+    pub fn remedy(&self, now: Timestamp) -> Remedy {
         match self {
+            Withheld::Filtered { until } if *until > now + LONG_WAIT => Remedy::Revive,
             Withheld::Filtered { until } | Withheld::Hoarding { until, .. } => Remedy::Wait { until: *until },
             Withheld::BelowMinimum { .. } => Remedy::FreeSome { what: "end tasks on the agents".to_owned() },
             Withheld::TooManyOffers { .. } => Remedy::AnswerOffers,
@@ -115,11 +119,12 @@ mod tests {
     fn the_cheapest_remedy_comes_first() {
         let role = RoleName::new("r").expect("valid");
         let mut remedies = vec![
-            Withheld::BelowMinimum { free: Resources::default() }.remedy(),
-            Withheld::KeptForGuarantees { name: "cpus".to_owned(), roles: vec![role] }.remedy(),
-            Withheld::HasGpus.remedy(),
-            Withheld::TooManyOffers { limit: 1 }.remedy(),
-            Withheld::Filtered { until: Timestamp(5000) }.remedy(),
+            Withheld::BelowMinimum { free: Resources::default() }.remedy(Timestamp(1)),
+            Withheld::KeptForGuarantees { name: "cpus".to_owned(), roles: vec![role] }.remedy(Timestamp(1)),
+            Withheld::HasGpus.remedy(Timestamp(1)),
+            Withheld::Filtered { until: Timestamp(3_600_000) }.remedy(Timestamp(1)),
+            Withheld::TooManyOffers { limit: 1 }.remedy(Timestamp(1)),
+            Withheld::Filtered { until: Timestamp(5000) }.remedy(Timestamp(1)),
         ];
         let expected: Vec<Remedy> = remedies.iter().rev().cloned().collect();
         remedies.sort();

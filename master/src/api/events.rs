@@ -51,7 +51,14 @@ impl Wanted {
     fn event(self, view: &View, delta: &Delta) -> Option<Kind> {
         Some(match delta {
             Delta::Agent(agent) if self.agents => Kind::Agent(describe::agent(view, agent)),
+            Delta::AgentRemoved(id) if self.agents => Kind::AgentRemoved(id.to_string()),
             Delta::Framework(framework) if self.frameworks => Kind::Framework(describe::framework(framework)),
+            Delta::AgentOffers(lent) if self.agents => {
+                Kind::Agent(describe::agent(view, view.agents.get(&lent.agent_id)?))
+            }
+            Delta::FrameworkOffers { framework_id, .. } if self.frameworks => {
+                Kind::Framework(describe::framework(view.frameworks.get(framework_id)?))
+            }
             Delta::FrameworkRemoved(id) if self.frameworks => Kind::FrameworkRemoved(id.to_string()),
             Delta::Task(task) if self.tasks => Kind::Task(describe::task(view, task)),
             Delta::TaskRemoved { framework_id, task_id } if self.tasks => Kind::TaskRemoved(wire::TaskRemoved {
@@ -61,7 +68,10 @@ impl Wanted {
             Delta::Role(role) if self.roles => Kind::Role(describe::role(view, role)),
             Delta::RoleRemoved(name) if self.roles => Kind::RoleRemoved(name.to_string()),
             Delta::Agent(_)
+            | Delta::AgentRemoved(_)
             | Delta::Framework(_)
+            | Delta::AgentOffers(_)
+            | Delta::FrameworkOffers { .. }
             | Delta::FrameworkRemoved(_)
             | Delta::Task(_)
             | Delta::TaskRemoved { .. }

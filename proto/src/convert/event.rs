@@ -1,10 +1,11 @@
 //! Scheduler events.
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use model::call::{InverseOffer, Offer, SchedulerEvent, Unavailability};
+use model::call::{InverseOffer, NotYetKnown, Offer, SchedulerEvent, Unavailability};
 use model::{OperationState, OperationStatus, Span, Timestamp};
 
-use super::{FieldError, agent_id, executor_id, framework_id, offer_id, operation_id, resources, role_name, task};
+use super::{FieldError, agent_id, executor_id, framework_id, offer_id, operation_id, resources, role_name, task, task_id};
 use crate::mesos::v1 as wire;
 use crate::mezzo::v1::{InverseOfferExtension, OfferExtension};
 use wire::scheduler as sched;
@@ -26,7 +27,7 @@ pub fn to_wire(event: &SchedulerEvent, master: Option<&wire::MasterInfo>) -> sch
             EventType::Subscribed
         }
         SchedulerEvent::Offers(offers) => {
-            out.offers = Some(sched::event::Offers { offers: offers.iter().map(offer_to_wire).collect() });
+            out.offers = Some(sched::event::Offers { offers: offers.iter().map(|offer| offer_to_wire(offer)).collect() });
             EventType::Offers
         }
         SchedulerEvent::Rescind(id) => {
@@ -51,6 +52,14 @@ pub fn to_wire(event: &SchedulerEvent, master: Option<&wire::MasterInfo>) -> sch
             let status = operation_status_to_wire(status);
             out.update_operation_status = Some(sched::event::UpdateOperationStatus { status });
             EventType::UpdateOperationStatus
+        }
+        SchedulerEvent::NotYetKnown(not_yet) => {
+            out.not_yet_known = Some(crate::mezzo::v1::NotYetKnown {
+                task_ids: not_yet.tasks.iter().map(ToString::to_string).collect(),
+                agents_awaited: not_yet.agents_awaited,
+                ask_again_ms: not_yet.ask_again.0,
+            });
+            EventType::Unknown
         }
         SchedulerEvent::Failure { agent_id, executor_id } => {
             out.failure = Some(sched::event::Failure {
@@ -118,7 +127,7 @@ pub fn from_wire(event: &sched::Event) -> Result<Option<SchedulerEvent>, FieldEr
         EventType::Offers => {
             let offers = event.offers.as_ref().ok_or_else(|| missing("offers"))?;
             let read = |(i, offer)| {
-                offer_from_wire(offer).map_err(|error: FieldError| error.within(&format!("offers.offers[{i}]")))
+                offer_from_wire(offer).map(Arc::new).map_err(|error: FieldError| error.within(&format!("offers.offers[{i}]")))
             };
             SchedulerEvent::Offers(offers.offers.iter().enumerate().map(read).collect::<Result<_, _>>()?)
         }
@@ -161,7 +170,16 @@ pub fn from_wire(event: &sched::Event) -> Result<Option<SchedulerEvent>, FieldEr
             let status = operation_status_from_wire(&update.status);
             SchedulerEvent::OperationUpdate(status.map_err(|error| error.within("update_operation_status.status"))?)
         }
-        EventType::Unknown | EventType::Heartbeat | EventType::Message => return Ok(None),
+        EventType::Unknown => {
+            let Some(not_yet) = &event.not_yet_known else { return Ok(None) };
+            let read = |(i, id): (usize, &String)| task_id(id, &format!("not_yet_known.task_ids[{i}]"));
+            SchedulerEvent::NotYetKnown(NotYetKnown {
+                tasks: not_yet.task_ids.iter().enumerate().map(read).collect::<Result<_, _>>()?,
+                agents_awaited: not_yet.agents_awaited,
+                ask_again: Span(not_yet.ask_again_ms),
+            })
+        }
+        EventType::Heartbeat | EventType::Message => return Ok(None),
     }))
 }
 
@@ -283,6 +301,16 @@ fn offer_from_wire(offer: &wire::Offer) -> Result<Offer, FieldError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_known_yet_survives_the_wire() {
+        for tasks in [vec![], vec![model::TaskId::new("t").expect("valid")]] {
+            let not_yet = NotYetKnown { tasks, agents_awaited: 3, ask_again: Span::seconds(9) };
+            let event = SchedulerEvent::NotYetKnown(not_yet);
+            assert_eq!(from_wire(&to_wire(&event, None)), Ok(Some(event)));
+        }
+        assert_eq!(from_wire(&sched::Event { r#type: Some(0), ..sched::Event::default() }), Ok(None));
+    }
 
     #[test]
     fn what_became_of_an_operation_survives_the_wire() {

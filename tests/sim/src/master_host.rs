@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use framework_core::record::Snapshot;
 use master_core::view::{AgentView, TaskView};
-use master_core::{Command, Config, Decision, Delta, Event, Master, Pool, Record, RegistrySnapshot};
+use master_core::{Command, Config, Decision, Delta, Event, Master, Pool, Record, RegistrySnapshot, SessionId};
 use model::call::SchedulerEvent;
 use model::link::ToAgent;
 use model::{AgentId, FrameworkId, Span, TaskId};
@@ -182,6 +182,10 @@ impl World {
                 let state = self.master.states.get(&framework_id).cloned().unwrap_or_default();
                 self.send_to_framework(session, Said::State(Box::new(state)));
             }
+            Command::AwaitRoom { session } => {
+                let delay = self.rng.between(0, 50);
+                self.after(delay, Happening::Room { life, session });
+            }
             Command::Reply { .. } => {}
             Command::ScheduleAllocation => {
                 if !std::mem::replace(&mut self.master.allocating, true) {
@@ -237,6 +241,7 @@ impl World {
             Delta::Task(view) => {
                 host.tasks.insert((view.framework_id.clone(), view.head.task_id.clone()), *view);
             }
+            Delta::AgentRemoved(id) => drop(host.agents.remove(&id)),
             Delta::TaskRemoved { framework_id, task_id } => {
                 host.tasks.remove(&(framework_id, task_id));
             }
@@ -287,6 +292,7 @@ impl World {
             Record::DropState(framework_id) => drop(self.master.states.remove(framework_id)),
             Record::State { .. }
             | Record::Agent(_)
+            | Record::ForgetAgent(_)
             | Record::Framework(_)
             | Record::ForgetFramework(_)
             | Record::Weight { .. }
@@ -295,6 +301,12 @@ impl World {
             | Record::Vip { .. }
             | Record::DropVips(_) => {}
         }
+    }
+    pub(crate) fn master_finds_room(&mut self, life: u64, session: SessionId) -> Result<(), String> {
+        if self.master.life != life {
+            return Ok(());
+        }
+        self.master_hears(Event::FrameworkHasRoom { session })
     }
     pub(crate) fn master_allocates(&mut self, life: u64) -> Result<(), String> {
         if self.master.life != life {

@@ -280,6 +280,7 @@ impl World {
                     self.service_news(service, &status)?;
                     self.service_steps(service, Event::Update(status))?;
                 }
+                SchedulerEvent::NotYetKnown(not_yet) => self.service_steps(service, Event::NotYetKnown(not_yet))?,
                 SchedulerEvent::Failure { agent_id, executor_id: None } => {
                     self.service_steps(service, Event::AgentFailed(agent_id))?;
                 }

@@ -11,7 +11,7 @@ use super::share::Shares;
 use crate::decision::Withheld;
 use crate::mutation::{Mutation, mutated};
 use crate::quota::{Ceiling, Quota};
-use crate::totals::Totals;
+use crate::totals::{Totals, counted, leave};
 
 /// What one role and those below it have towards its quota.
 #[derive(Debug, Default)]
@@ -144,6 +144,7 @@ impl Shares {
                 .collect();
             at.clone_from(&node.parent);
         }
+        self.is_relieved |= changes.iter().any(|(_, change)| *change < 0);
         change(&mut self.needed, changes);
     }
 
@@ -164,7 +165,7 @@ impl Shares {
     }
     /// Whether something of this is promised to the role.
     pub(super) fn is_promised(&self, role: &RoleName, free: &Quantities) -> bool {
-        self.needed.keys().any(|name| free.scalar(name).0 > 0 && self.absorbs(role, name) > 0)
+        self.needed.keys().any(|name| counted(free, name).0 > 0 && self.absorbs(role, name) > 0)
     }
     /// Cuts what may be offered to the role to what limits allow and what guarantees of others leave of `available`.
     pub(super) fn cut(&self, role: &RoleName, available: &Totals, offered: &mut Quantities) -> Option<Cut> {
@@ -173,8 +174,8 @@ impl Shares {
         }
         let names: Vec<(String, i64)> = offered
             .scalars()
-            .filter(|(_, amount)| amount.0 > 0)
-            .map(|(name, amount)| (name.to_owned(), amount.0))
+            .map(|(name, _)| (name.to_owned(), counted(offered, name).0))
+            .filter(|(_, amount)| *amount > 0)
             .collect();
         let mut cut: Option<Cut> = None;
         for (name, amount) in names {
@@ -198,7 +199,7 @@ impl Shares {
                 }
             }
             let Some(reason) = reason else { continue };
-            offered.set_scalar(&name, Milli(most));
+            leave(offered, &name, Milli(most));
             let least = super::least(&name).0;
             let starves = most < least && amount >= least;
             if cut.as_ref().is_none_or(|cut| !cut.starves && starves) {

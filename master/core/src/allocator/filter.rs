@@ -1,6 +1,6 @@
 //! Decline filters: a framework that refused something of an agent is not offered as much or less of it for a while. More,
 //! or something else, goes through.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{AgentId, FrameworkId, Resources, RoleName, Timestamp};
 
@@ -9,10 +9,12 @@ use crate::mutation::{Mutation, mutated};
 
 type Key = (FrameworkId, RoleName, AgentId);
 
-/// All filters.
+/// All filters, by whose they are and then by agent: a framework forgets its own at once.
 #[derive(Debug, Default)]
 pub(crate) struct Filters {
-    of: BTreeMap<Key, Vec<Filter>>,
+    of: BTreeMap<(FrameworkId, RoleName), BTreeMap<AgentId, Vec<Filter>>>,
+    /// When the first of each framework, role and agent ends.
+    ends: BTreeSet<(Timestamp, Key)>,
 }
 
 #[derive(Debug, Clone)]
@@ -21,14 +23,31 @@ struct Filter {
     refused: Resources,
 }
 
+fn first_end(filters: &[Filter]) -> Option<Timestamp> {
+    filters.iter().map(|filter| filter.until).min()
+}
+
 impl Filters {
     pub(crate) fn add(&mut self, key: Key, refused: Resources, until: Timestamp) {
-        let filters = self.of.entry(key).or_default();
+        let agents = self.of.entry((key.0.clone(), key.1.clone())).or_default();
+        let filters = agents.entry(key.2.clone()).or_default();
+        let before = first_end(filters);
         filters.retain(|old| !(old.until <= until && refused.contains(&old.refused)));
         if filters.len() >= limits::FILTERS_PER_TRIPLE_MAX {
             filters.remove(0);
         }
         filters.push(Filter { until, refused });
+        let after = first_end(filters);
+        if before != after {
+            self.ends.extend(after.map(|at| (at, key.clone())));
+            if let Some(at) = before {
+                self.ends.remove(&(at, key));
+            }
+        }
+    }
+    /// When the first of all ends.
+    pub(crate) fn next_end(&self) -> Option<Timestamp> {
+        self.ends.first().map(|(at, _)| *at)
     }
     /// Until when this offer is unwanted, if it is.
     pub(crate) fn blocks(
@@ -42,7 +61,7 @@ impl Filters {
         if self.of.is_empty() {
             return None;
         }
-        let filters = self.of.get(&(framework_id.clone(), role.clone(), agent_id.clone()))?;
+        let filters = self.of.get(&(framework_id.clone(), role.clone()))?.get(agent_id)?;
         filters
             .iter()
             .filter(|f| f.until > now || mutated(Mutation::FiltersForever))
@@ -50,28 +69,63 @@ impl Filters {
             .map(|f| f.until)
             .max()
     }
-    /// Drops what has ended; whether there was any.
-    pub(crate) fn expire(&mut self, key: &Key, now: Timestamp) -> bool {
-        let Some(filters) = self.of.get_mut(key) else { return false };
-        let before = filters.len();
+    /// Drops what has ended, of one framework, role and agent; says of which agent.
+    pub(crate) fn expire(&mut self, now: Timestamp) -> Option<AgentId> {
+        let is_over = self.ends.first().is_some_and(|(at, _)| *at <= now);
+        let (_, key) = is_over.then(|| self.ends.pop_first()).flatten()?;
+        let whose = (key.0.clone(), key.1.clone());
+        let agents = self.of.get_mut(&whose).expect("what ends is there");
+        let filters = agents.get_mut(&key.2).expect("what ends is there");
         filters.retain(|filter| filter.until > now || mutated(Mutation::FiltersForever));
-        let ended = filters.len() < before;
-        if filters.is_empty() {
-            self.of.remove(key);
+        let agent_id = key.2.clone();
+        match first_end(filters).filter(|at| *at > now) {
+            Some(at) => drop(self.ends.insert((at, key))),
+            None if filters.is_empty() => {
+                agents.remove(&agent_id);
+                if agents.is_empty() {
+                    self.of.remove(&whose);
+                }
+            }
+            None => {}
         }
-        ended
+        Some(agent_id)
     }
-    /// Drops those of a framework in a role (`None`: in all); whether there was any.
-    pub(crate) fn clear_framework(&mut self, framework_id: &FrameworkId, role: Option<&RoleName>) {
-        self.of
-            .retain(|(framework, in_role, _), _| framework != framework_id || role.is_some_and(|role| role != in_role));
+    /// Drops those of a framework in a role.
+    pub(crate) fn clear_role(&mut self, framework_id: &FrameworkId, role: &RoleName) {
+        let whose = (framework_id.clone(), role.clone());
+        for (agent_id, filters) in self.of.remove(&whose).unwrap_or_default() {
+            self.forget_end((whose.0.clone(), whose.1.clone(), agent_id), &filters);
+        }
+    }
+    /// Drops those of a framework.
+    pub(crate) fn clear_framework(&mut self, framework_id: &FrameworkId) {
+        let roles = self.of.keys().filter(|(framework, _)| framework == framework_id).map(|(_, role)| role.clone());
+        for role in roles.collect::<Vec<_>>() {
+            self.clear_role(framework_id, &role);
+        }
     }
     /// The agent has changed: what was refused of it says nothing any more.
     pub(crate) fn clear_agent(&mut self, agent_id: &AgentId) {
-        self.of.retain(|(_, _, agent), _| agent != agent_id);
+        let mut gone = Vec::new();
+        self.of.retain(|whose, agents| {
+            gone.extend(agents.remove(agent_id).map(|filters| (whose.clone(), filters)));
+            !agents.is_empty()
+        });
+        for ((framework_id, role), filters) in gone {
+            self.forget_end((framework_id, role, agent_id.clone()), &filters);
+        }
+    }
+    fn forget_end(&mut self, key: Key, filters: &[Filter]) {
+        if let Some(at) = first_end(filters) {
+            self.ends.remove(&(at, key));
+        }
+    }
+    /// How many ends are waited for, and how many framework, role and agent triples there are.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.ends.len(), self.of.values().map(BTreeMap::len).sum())
     }
     pub(crate) fn longest(&self) -> usize {
-        self.of.values().map(Vec::len).max().unwrap_or(0)
+        self.of.values().flat_map(BTreeMap::values).map(Vec::len).max().unwrap_or(0)
     }
 }
 
@@ -100,10 +154,36 @@ mod tests {
         }
         filters.add(key.clone(), cpus(3), Timestamp(50));
         assert_eq!(filters.blocks(&key.0, &key.1, &key.2, &cpus(2), Timestamp(60)), Some(Timestamp(100)), "both stand");
-        assert!(filters.expire(&key, Timestamp(50)) && !filters.expire(&key, Timestamp(50)));
-        filters.clear_framework(&key.0, Some(&RoleName::new("other").expect("valid")));
+        assert_eq!(filters.next_end(), Some(Timestamp(50)));
+        assert_eq!(filters.expire(Timestamp(49)), None);
+        assert_eq!((filters.expire(Timestamp(50)), filters.expire(Timestamp(50))), (Some(key.2.clone()), None));
+        assert_eq!(filters.next_end(), Some(Timestamp(100)));
+        filters.clear_role(&key.0, &RoleName::new("other").expect("valid"));
         assert_eq!(filters.longest(), 1);
-        filters.clear_framework(&key.0, None);
-        assert_eq!(filters.longest(), 0);
+        filters.clear_framework(&key.0);
+        assert_eq!((filters.longest(), filters.next_end()), (0, None));
+    }
+
+    #[test]
+    fn what_is_cleared_is_not_waited_for() {
+        let key = |agent: &str| {
+            let (framework_id, role) = (FrameworkId::new("f").expect("valid"), RoleName::new("r").expect("valid"));
+            (framework_id, role, AgentId::new(agent).expect("valid"))
+        };
+        let mut filters = Filters::default();
+        for round in 0..100 {
+            for agent in ["a", "b"] {
+                filters.add(key(agent), cpus(round), Timestamp(1_000_000));
+            }
+            assert_eq!(filters.counts(), (2, 2));
+            match round % 3 {
+                0 => filters.clear_role(&key("a").0, &key("a").1),
+                1 => {
+                    filters.clear_agent(&key("a").2);
+                    assert_eq!(filters.counts(), (1, 1));
+                }
+                _ => filters.clear_framework(&key("a").0),
+            }
+        }
     }
 }

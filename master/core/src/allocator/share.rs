@@ -38,6 +38,8 @@ pub(crate) struct Shares {
     is_stale: bool,
     /// Roles whose numbers changed since somebody looked.
     pub(super) changed: BTreeSet<RoleName>,
+    /// Somebody has less than before, or needs less: what was held back may be for somebody.
+    pub(super) is_relieved: bool,
     /// What all guarantees together still need, by scalar.
     pub(super) needed: BTreeMap<String, i64>,
     /// How many roles have limits, and how many guarantees: without any, nothing is computed.
@@ -128,6 +130,7 @@ impl Shares {
         self.pool.take(less);
         self.pool.add(more);
         self.is_stale |= self.pool != before;
+        self.is_relieved = true;
         for (resources, sign) in [(more, 1), (less, -1)] {
             for (holding, quantities) in &resources.held {
                 if more.held.get(holding).is_none_or(|same| less.held.get(holding) != Some(same)) {
@@ -184,6 +187,7 @@ impl Shares {
         self.reorder(role, framework_id);
     }
     pub(crate) fn release(&mut self, role: &RoleName, framework_id: &FrameworkId, resources: &Resources) {
+        self.is_relieved = true;
         let node = self.node(role);
         node.own_consumed.take(resources);
         node.members.entry(framework_id.clone()).or_default().consumed.take(resources);
@@ -194,6 +198,14 @@ impl Shares {
     }
     pub(crate) fn role_names(&self) -> impl Iterator<Item = &RoleName> {
         self.nodes.keys()
+    }
+    /// There is more to meet guarantees from.
+    pub(crate) fn note_relief(&mut self) {
+        self.is_relieved = true;
+    }
+    /// Whether anybody has, or needs, less than when this was asked last.
+    pub(crate) fn take_relieved(&mut self) -> bool {
+        std::mem::take(&mut self.is_relieved)
     }
     /// Roles whose numbers changed since this was asked last.
     pub(crate) fn take_changed(&mut self) -> BTreeSet<RoleName> {

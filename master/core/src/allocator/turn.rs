@@ -17,6 +17,17 @@ pub(crate) struct Turn {
     pub(crate) resources: Resources,
 }
 
+/// The answer for one agent.
+#[derive(Debug)]
+pub(crate) struct Round {
+    /// Whose turn it is, if it is anybody's.
+    pub(crate) turn: Option<Turn>,
+    /// Why it is not that of those before.
+    pub(crate) reasons: Vec<Reason>,
+    /// Somebody might have more of this agent if something changed on others.
+    pub(crate) held_back: bool,
+}
+
 /// Somebody is not.
 pub(crate) type Reason = (FrameworkId, RoleName, Withheld);
 
@@ -37,8 +48,8 @@ fn is_worth_an_offer(resources: &Resources, sets: &[Quantities]) -> bool {
 
 impl Master {
     /// The first in order to whom some of this may be offered, and why it was not those before.
-    pub(crate) fn find_turn(&self, agent_id: &AgentId, free: &Resources) -> (Option<Turn>, Vec<Reason>) {
-        let mut reasons = Vec::new();
+    pub(crate) fn find_turn(&self, agent_id: &AgentId, free: &Resources) -> Round {
+        let mut round = Round { turn: None, reasons: Vec::new(), held_back: false };
         let has_gpus = self.agents[agent_id].total.sum().gpus > Milli(0);
         let shares = &self.allocator.shares;
         for role in self.roles_for(free) {
@@ -47,6 +58,7 @@ impl Master {
                 continue;
             }
             let cut = shares.cut(role, self.allocator.headroom.sum(), &mut usable.unreserved);
+            round.held_back |= cut.is_some();
             for framework_id in shares.frameworks_in_order(role) {
                 let framework = &self.frameworks[framework_id];
                 let mine = acceptable(&framework.record.info.capabilities, &usable);
@@ -58,16 +70,19 @@ impl Master {
                     None => {
                         let resources = mine.unwrap_or(usable);
                         let turn = Turn { role: role.clone(), framework_id: framework_id.clone(), resources };
-                        return (Some(turn), reasons);
+                        round.turn = Some(turn);
+                        return round;
                     }
-                    Some(reason) if reasons.len() < limits::WITHHELD_PER_STEP_MAX => {
-                        reasons.push((framework_id.clone(), role.clone(), reason));
+                    Some(reason) => {
+                        round.held_back |= matches!(reason, Withheld::TooManyOffers { .. });
+                        if round.reasons.len() < limits::WITHHELD_PER_STEP_MAX {
+                            round.reasons.push((framework_id.clone(), role.clone(), reason));
+                        }
                     }
-                    Some(_) => {}
                 }
             }
         }
-        (None, reasons)
+        round
     }
 
     /// Roles in order; those to whom something of this is promised first.

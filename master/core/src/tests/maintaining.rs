@@ -55,15 +55,47 @@ fn answers_are_kept_until_the_question_changes() {
     ask(&mut world, schedule(&["one"]));
     let framework = || FrameworkId::new("m-1").expect("valid");
     let answers = |world: &World| world.master.agents[&agent_id(1)].answers.clone();
-    world.call(F, Call::DeclineInverseOffers { offers: vec![question()] });
+    world.call(F, Call::DeclineInverseOffers { offers: vec![question()], filter: None });
     assert_eq!(answers(&world), [(framework(), false)].into());
-    world.call(F, Call::AcceptInverseOffers { offers: vec![question()] });
+    world.call(F, Call::AcceptInverseOffers { offers: vec![question()], filter: None });
     assert_eq!(answers(&world), [(framework(), true)].into());
     ask(&mut world, cancel());
     assert!(answers(&world).is_empty());
-    let text = world.call(F, Call::AcceptInverseOffers { offers: vec![question()] });
+    let text = world.call(F, Call::AcceptInverseOffers { offers: vec![question()], filter: None });
     assert!(text.contains("does not stand"), "{text}");
     assert!(answers(&world).is_empty());
+}
+
+#[test]
+fn who_answers_with_a_filter_is_asked_again_when_it_ends() {
+    let asked = |text: &str| text.matches("empty m-S1 by 5000000").count();
+    let decline = |seconds| Call::DeclineInverseOffers {
+        offers: vec![question()],
+        filter: Some(model::call::Filter { refuse: Span::seconds(seconds) }),
+    };
+    let mut world = world_with_a_task();
+    ask(&mut world, schedule(&["one"]));
+    world.call(F, decline(100));
+    assert_eq!(asked(&world.wait(Span::seconds(99))), 0);
+    assert_eq!(asked(&world.wait(Span::seconds(2))), 1);
+    assert_eq!(asked(&world.wait(Span::seconds(500))), 0, "once, until it answers again");
+    // The last answer counts, with its filter or without.
+    world.call(F, decline(10));
+    world.call(F, Call::AcceptInverseOffers { offers: vec![question()], filter: None });
+    assert_eq!(asked(&world.wait(Span::seconds(100))), 0);
+    // Whoever revives is asked at once, and not a second time.
+    world.call(F, decline(50));
+    assert_eq!(asked(&world.call(F, Call::Revive { roles: BTreeSet::new() })), 1);
+    assert_eq!(asked(&world.wait(Span::seconds(100))), 0);
+    // A new session is told everything, and what the old one wished ends with it.
+    world.call(F, decline(50));
+    assert_eq!(asked(&world.framework(SessionId(101), "f", Some(1), &["r"])), 1);
+    assert_eq!(asked(&world.wait(Span::seconds(100))), 0);
+    // What is not asked any more is not asked again.
+    world.call(SessionId(101), decline(50));
+    ask(&mut world, cancel());
+    assert_eq!(asked(&world.wait(Span::seconds(100))), 0);
+    assert!(world.master.agents[&agent_id(1)].ask_again.is_empty());
 }
 
 #[test]

@@ -80,13 +80,22 @@ fn reconciliation_answers_what_can_be_known() {
     world.restart();
     world.framework(F, "f", Some(1), &["r"]);
     for (call, expected) in [
-        (ask("t", None), "f100: done\n"),
-        (ask("t", Some(1)), "f100: done\n"),
+        (ask("t", None), "f100: not yet: t; 1 agents, 60 s\nf100: done\n"),
+        (ask("t", Some(1)), "f100: not yet: t; 1 agents, 60 s\nf100: done\n"),
+        (Call::Reconcile { tasks: vec![] }, "f100: not yet: all; 1 agents, 60 s\nf100: done\n"),
+        (kill("t"), "f100: not yet: t; 1 agents, 60 s\nf100: done\n"),
+        (
+            Call::Reconcile { tasks: vec![(task_id("t"), None), (task_id("u"), Some(agent_id(9)))] },
+            "f100: update u Unknown Reconciliation\nf100: not yet: t; 1 agents, 60 s\nf100: done\n",
+        ),
         (ask("t", Some(9)), "f100: update t Unknown Reconciliation\nf100: done\n"),
     ] {
         assert_eq!(world.call(F, call.clone()), expected, "after a failover: {call:?}");
     }
-    world.wait(Span::seconds(60));
+    world.wait(Span::seconds(55));
+    assert_eq!(world.call(F, ask("t", Some(1))), "f100: not yet: t; 1 agents, 5 s\nf100: done\n");
+    world.wait(Span::seconds(5));
+    assert_eq!(world.call(F, Call::Reconcile { tasks: vec![] }), "f100: done\n", "now all is known");
     assert_eq!(world.call(F, ask("t", Some(1))), "f100: update t Unreachable Reconciliation\nf100: done\n");
     let ask_gone = crate::OperatorRequest::MarkAgentGone { agent: "one".to_owned() };
     assert_eq!(

@@ -42,6 +42,28 @@ fn the_limit_of_a_role_above_holds_for_all_below_together() {
 }
 
 #[test]
+fn what_a_limit_held_back_is_offered_when_it_has_room_again() {
+    let mut world = World::new(Config::default());
+    limit(&mut world, "r", 4);
+    world.framework(F, "f", None, &["r"]);
+    world.agent(1, registration("one", None, amount(4, 1024), vec![]));
+    let text = world.agent(2, registration("two", None, amount(4, 1024), vec![]));
+    assert!(!text.contains("offers"), "the limit is reached: {text}");
+    // It does not want the first agent for an hour; nothing of the second one has changed.
+    let text = world.decline(F, offer_id(1), 3600);
+    assert!(text.contains("f100: offers m-1-O2 m-S2 r: cpus 4"), "{text}");
+    // Other frameworks' offers are no room in this role, and many answers make one look.
+    let cpus = |n| Quantities { cpus: Milli::units(n), ..Quantities::default() };
+    let text = world.accept(F, offer_id(2), vec![Operation::Launch(pod(2, &[("t", cpus(4).into())]))], 0);
+    assert!(text.contains("a2: launch t") && !text.contains("offers"), "{text}");
+    // What runs there is not counted once its agent is given up.
+    world.agent(3, registration("three", None, amount(4, 1024), vec![]));
+    world.step(Event::AgentClosed { session: SessionId(2) });
+    let text = world.wait(Span::seconds(1200));
+    assert!(text.contains("offers") && text.contains("m-S3 r: cpus 4"), "{text}");
+}
+
+#[test]
 fn what_is_reserved_counts_whether_it_is_used_or_not() {
     let mut world = World::new(Config::default());
     limit(&mut world, "r", 4);
@@ -57,6 +79,30 @@ fn what_is_reserved_counts_whether_it_is_used_or_not() {
     let text = world.accept(F, offer_id(2), vec![Operation::Launch(pod(1, &[("t", both)]))], 0);
     assert!(text.contains("a1: launch t"), "{text}");
     assert_eq!(world.wait(Span::seconds(1)).lines().filter(|line| line.contains("offers")).count(), 0);
+}
+
+#[test]
+fn a_limit_on_disk_counts_every_disk_and_nothing_that_is_revocable() {
+    let path = || model::Disk::Path("/data".to_owned());
+    let mount = || model::Disk::Mount("/ssd".to_owned());
+    let mut world = World::new(Config::default());
+    assert_eq!(set(&mut world, &[("r", quota(&[], &[("disk", 100), ("cpus", 4)]))], false), "operator: done\n");
+    world.framework(F, "f", None, &["r"]);
+    let mut total = with_disk(4, 1024, 50);
+    total.unreserved.disks = [(path(), Milli::units(80)), (mount(), Milli::units(60))].into();
+    total.revocable = Quantities { cpus: Milli::units(8), ..Quantities::default() };
+    world.agent(1, registration("one", None, total, vec![]));
+    let offered = |world: &World| world.master.offers.iter().next().expect("lent").offer.resources.clone();
+    let lent = offered(&world);
+    assert_eq!(lent.unreserved.disk, Milli::units(50));
+    assert_eq!(lent.unreserved.disks, [(path(), Milli::units(50))].into(), "the mount does not fit whole");
+    // Ninety are reserved on further disks, and ten are left of all of them together.
+    let reserved = Quantities { disks: [(path(), Milli::units(50))].into(), ..Quantities::default() };
+    world.accept(F, offer_id(1), vec![Operation::Reserve(held("r", "framework/f", None, reserved))], 0);
+    let counted = world.master.allocator.shares.counted(&role("r")).expect("a role").get("disk");
+    assert_eq!(counted, Milli::units(100).0, "what is reserved and what is lent again");
+    let words = set(&mut world, &[("r", quota(&[], &[("disk", 40)]))], false);
+    assert!(words.contains("disk") && words.contains("50"), "{words}");
 }
 
 #[test]
@@ -237,9 +283,13 @@ fn who_lets_offers_expire_waits_longer_each_time_until_it_uses_one() {
     let held_off =
         |decision: &Decision| matches!(decision, Decision::Withheld { reason: Withheld::Hoarding { .. }, .. });
     assert!(world.decisions.iter().any(held_off));
-    let newest = world.master.offers.of_framework(&framework_id(1)).pop().expect("offered");
-    world.decline(F, newest, 0);
-    assert_eq!(world.master.frameworks[&framework_id(1)].hoarding.expired, 0);
+    let expired = |world: &World| world.master.frameworks[&framework_id(1)].hoarding.expired;
+    let offers = world.master.offers.of_framework(&framework_id(1));
+    assert_eq!((offers.len(), expired(&world)), (2, 4));
+    world.decline(F, offers[0].clone(), 3600);
+    assert_eq!(expired(&world), 4, "it still sits on another one");
+    world.decline(F, offers[1].clone(), 3600);
+    assert_eq!(expired(&world), 0);
 }
 
 #[test]
@@ -350,11 +400,11 @@ fn who_has_too_many_offers_gets_none() {
     let limit = crate::limits::OFFERS_PER_FRAMEWORK_MAX;
     for n in 2..=limit {
         let id = offer_id(u64::try_from(n).expect("small"));
-        world.master.offers.lend(model::call::Offer { id, ..offer.clone() }, None);
+        world.master.offers.lend(model::call::Offer { id, ..offer.clone() }.into(), None);
     }
-    let (turn, reasons) = world.master.find_turn(&agent_id(1), &amount(4, 1024));
-    assert!(turn.is_none());
-    assert_eq!(reasons, [(framework_id(1), role("r"), Withheld::TooManyOffers { limit })]);
+    let round = world.master.find_turn(&agent_id(1), &amount(4, 1024));
+    assert!(round.turn.is_none() && round.held_back);
+    assert_eq!(round.reasons, [(framework_id(1), role("r"), Withheld::TooManyOffers { limit })]);
 }
 
 #[test]
@@ -374,8 +424,8 @@ fn every_call_gets_a_result_and_a_foreign_role_is_refused() {
         Call::Kill { task_id: task_id("t"), agent_id: None, grace: None },
         Call::Acknowledge { agent_id: agent_id(9), task_id: task_id("t"), uuid: UpdateId(1) },
         Call::Reconcile { tasks: vec![(task_id("t"), None)] },
-        Call::AcceptInverseOffers { offers: vec![gone.clone()] },
-        Call::DeclineInverseOffers { offers: vec![gone] },
+        Call::AcceptInverseOffers { offers: vec![gone.clone()], filter: None },
+        Call::DeclineInverseOffers { offers: vec![gone], filter: None },
         Call::UpdateFramework { info: info("f", None, &["r"]), suppressed: x(), constraints: Default::default() },
     ];
     for call in calls {
