@@ -157,6 +157,16 @@ impl Artifacts {
         }
     }
 
+    /// The bytes of what may be a manifest. An index may name anything, an artifact of any size too.
+    async fn manifest(&self, hex: &str) -> Option<Vec<u8>> {
+        let path = self.blobs.join(hex);
+        let length = usize::try_from(tokio::fs::metadata(&path).await.ok()?.len()).ok()?;
+        if length > limits::MANIFEST_BYTES_MAX {
+            return None;
+        }
+        tokio::fs::read(&path).await.ok()
+    }
+
     /// Digests that names and tags lead to, through indexes and manifests.
     async fn needed(&self) -> Result<BTreeSet<String>, Refusal> {
         let failed = |error| refusal::failed("read the names", &error);
@@ -174,7 +184,7 @@ impl Artifacts {
         }
         while let Some(hex) = manifests.pop() {
             // One that is missing or no JSON leads nowhere.
-            let Ok(bytes) = tokio::fs::read(self.blobs.join(&hex)).await else { continue };
+            let Some(bytes) = self.manifest(&hex).await else { continue };
             let Ok(manifest) = serde_json::from_slice::<serde_json::Value>(&bytes) else { continue };
             let parts = |key: &str| manifest[key].as_array().cloned().unwrap_or_default();
             let digest = |part: &serde_json::Value| Digest::parse(part["digest"].as_str()?).ok().map(|digest| digest.0);
@@ -207,8 +217,7 @@ impl Artifacts {
 
     /// Lets a tag mean a manifest.
     pub(crate) async fn set_tag(&self, repository: &str, tag: &str, digest: &Digest) -> Result<(), Refusal> {
-        repository.split('/').try_for_each(|part| check_name("repository", part))?;
-        check_name("tag", tag)?;
+        check_tag(repository, tag)?;
         self.point(Table::ImageTags, pair_key(repository, tag), digest).await
     }
 
@@ -227,6 +236,12 @@ impl Artifacts {
         let written = self.registry.commit(vec![record::put(table, key, &value)]).await;
         written.map_err(|error| refusal::failed("write the name", &error))
     }
+}
+
+/// Whether a tag can be.
+pub(crate) fn check_tag(repository: &str, tag: &str) -> Result<(), Refusal> {
+    repository.split('/').try_for_each(|part| check_name("repository", part))?;
+    check_name("tag", tag)
 }
 
 /// Names go into URLs and keys: the characters of image tags.

@@ -1,5 +1,7 @@
 //! Refusals of the shell itself (the core has its own), and how any refusal travels: as a gRPC status whose details are
 //! the encoded `mezzo.v1.Refusal`, or as JSON over HTTP. The status is chosen here alone.
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use model::Refusal;
@@ -29,6 +31,13 @@ pub(crate) fn too_much(message: impl Into<String>, next_step: impl Into<String>)
 }
 pub(crate) fn wrong_digest(message: impl Into<String>) -> Refusal {
     Refusal::new("MST0107", message, "send the bytes the digest was made of")
+}
+/// A body that was read whole, or why it was not.
+pub(crate) fn body(read: Result<Bytes, BytesRejection>, limit: usize) -> Result<Bytes, Refusal> {
+    read.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_much(format!("the body has more than {limit} bytes"), "send less"),
+        _ => malformed("body", format!("the body cannot be read: {}", rejection.body_text())),
+    })
 }
 /// Something of the master's own failed; the log has the error.
 pub(crate) fn failed(operation: &str, error: &dyn std::error::Error) -> Refusal {

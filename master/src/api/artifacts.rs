@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -100,9 +101,10 @@ async fn point(
     State(context): State<Arc<Context>>,
     Extension(peer): Extension<Peer>,
     Path(name): Path<String>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refused> {
     operator(Some(&peer))?;
+    let body = refusal::body(body, NAME_BYTES_MAX)?;
     let text = std::str::from_utf8(&body).map_err(|_| refusal::malformed("body", "the body is not sha256:<hex>"))?;
     let digest = Digest::parse(text.trim())?;
     context.artifacts.set_name(&name, &digest).await?;

@@ -14,7 +14,7 @@ pub(super) fn change(request: wire::ChangeHoldingsRequest, asker: &Principal) ->
     let kind = request.kind();
     let wire::ChangeHoldingsRequest { agent, kind: number, resources, source, addition, subtract } = request;
     let read = |list: &[mesos::Resource], field: &str| -> Result<Resources, Refusal> {
-        from_wire(list).map_err(|error| Refusal::from(error.within(field)))
+        from_wire(list).map_err(|error| Refusal::from(error.of_list(field)))
     };
     let held = read(&resources, "resources")?;
     let change = match kind {
@@ -45,7 +45,8 @@ fn signed(wanted: Resources, asker: &Principal) -> Resources {
         }
         (holding, quantities)
     };
-    Resources { held: wanted.held.into_iter().map(sign).collect(), ..Resources::default() }
+    // What is not reserved is left for the core to refuse: nothing that was asked for is dropped here.
+    Resources { held: wanted.held.into_iter().map(sign).collect(), ..wanted }
 }
 
 /// Everything reserved on an agent.

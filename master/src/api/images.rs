@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -12,7 +13,7 @@ use model::Refusal;
 use serde_json::{Value, json};
 
 use super::{Context, known, operator};
-use crate::artifacts::Digest;
+use crate::artifacts::{Digest, check_tag};
 use crate::limits::MANIFEST_BYTES_MAX;
 use crate::refusal::{self, Refused};
 
@@ -31,12 +32,12 @@ async fn version(Extension(peer): Extension<Peer>) -> Result<Response, Refused> 
 
 /// What a path below `/v2/` names. Repositories may have slashes, so it is read from its end.
 #[derive(Debug, PartialEq, Eq)]
-enum Target<'a> {
+pub(super) enum Target<'a> {
     Manifest { repository: &'a str, reference: &'a str },
     Blob { digest: &'a str },
 }
 
-fn target(rest: &str) -> Result<Target<'_>, Refusal> {
+pub(super) fn target(rest: &str) -> Result<Target<'_>, Refusal> {
     let unknown = || {
         refusal::not_found(
             format!("'/v2/{rest}' is neither a manifest nor a blob"),
@@ -98,14 +99,22 @@ async fn tag(
     State(context): State<Arc<Context>>,
     Extension(peer): Extension<Peer>,
     Path(rest): Path<String>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refused> {
     operator(Some(&peer))?;
+    let body = refusal::body(body, MANIFEST_BYTES_MAX)?;
     let Target::Manifest { repository, reference } = target(&rest)? else {
         return Err(refusal::malformed("path", "blobs are uploaded with PUT /artifacts/sha256/<hex>").into());
     };
     let manifest: Value = serde_json::from_slice(&body)
         .map_err(|error| refusal::malformed("body", format!("the manifest is not JSON: {error}")))?;
+    // All is checked before anything is kept.
+    let digest = Digest::of(&body);
+    if !reference.contains(':') {
+        check_tag(repository, reference)?;
+    } else if Digest::parse(reference)? != digest {
+        return Err(refusal::wrong_digest(format!("the manifest has the digest {digest}, not {reference}")).into());
+    }
     for digest in references(&manifest) {
         let digest = Digest::parse(digest)?;
         if !context.artifacts.has(&digest).await {
@@ -116,13 +125,10 @@ async fn tag(
             .into());
         }
     }
-    let digest = Digest::of(&body);
     let stream = Body::from(body).into_data_stream();
     context.artifacts.put(&digest, stream).await?;
     if !reference.contains(':') {
         context.artifacts.set_tag(repository, reference, &digest).await?;
-    } else if Digest::parse(reference)? != digest {
-        return Err(refusal::wrong_digest(format!("the manifest has the digest {digest}, not {reference}")).into());
     }
     let headers = [
         (header::LOCATION, format!("/v2/{repository}/manifests/{digest}")),
@@ -132,7 +138,7 @@ async fn tag(
 }
 
 /// Everything a manifest or an index needs.
-fn references(manifest: &Value) -> Vec<&str> {
+pub(super) fn references(manifest: &Value) -> Vec<&str> {
     let list = |field: &str| manifest[field].as_array().map(Vec::as_slice).unwrap_or_default();
     let parts = list("layers").iter().chain(list("manifests")).chain(std::iter::once(&manifest["config"]));
     parts.filter_map(|part| part["digest"].as_str()).collect()

@@ -75,6 +75,14 @@ pub(crate) fn router(context: &Arc<Context>) -> Router {
         .merge(vips::routes())
         .with_state(context.clone())
         .merge(daemon::serve::grpc(routes))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_route)
+}
+
+/// What nothing is behind, said like every other refusal.
+async fn no_such_route(method: http::Method, uri: http::Uri) -> refusal::Refused {
+    let message = format!("the master serves no {method} {}", uri.path());
+    refusal::Refused(refusal::not_found(message, "client and server may be of different versions: compare `mezzo --version`"))
 }
 
 /// Who asks; nobody without a certificate.

@@ -170,10 +170,14 @@ impl Operator for Api {
 
     async fn schedule_maintenance(&self, request: Request<wire::ScheduleMaintenanceRequest>) -> Reply<wire::Done> {
         let wire::ScheduleMaintenanceRequest { agents, start_unix_ms, duration_ms } = allowed(request)?;
-        let unsigned = |millis: i64| u64::try_from(millis).unwrap_or_default();
+        let unsigned = |millis: i64, field: &str| {
+            let found = u64::try_from(millis);
+            let words = || format!("{millis} ms is before all times");
+            found.map_err(|_| refusal::status(&refusal::malformed(field, words())))
+        };
         let window = Unavailability {
-            start: Timestamp(unsigned(start_unix_ms)),
-            duration: Some(Span(unsigned(duration_ms))).filter(|duration| duration.0 > 0),
+            start: Timestamp(unsigned(start_unix_ms, "start_unix_ms")?),
+            duration: Some(Span(unsigned(duration_ms, "duration_ms")?)).filter(|duration| duration.0 > 0),
         };
         let ask = OperatorRequest::ScheduleMaintenance { agents, window };
         answer(self.context.core.ask(ask).await.map(|()| wire::Done {}))
