@@ -2,10 +2,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use agent_core::{Agent, Command, Decision, Event, PodId, VolumeKey, Write};
-use model::{Span, Timestamp};
+use model::Span;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
@@ -94,10 +94,7 @@ fn used_permille(dir: &Path) -> u16 {
 }
 
 /// The core's clock.
-pub(crate) fn now() -> Timestamp {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
-}
+pub(crate) use daemon::clock::now;
 
 /// What carries the core's commands out.
 struct Hands {
@@ -199,16 +196,20 @@ fn writer(
     })
 }
 
-/// Volumes are made and destroyed one generation after the other; a failure is tried again until it helps.
+/// Volumes are made and destroyed one generation after the other; a failure is tried again until it helps, or until there
+/// is a newer generation: the volume that cannot be made may have been destroyed meanwhile.
 fn volume_task(
     context: Arc<Context>,
 ) -> (mpsc::UnboundedSender<(u64, BTreeSet<VolumeKey>)>, tokio::task::JoinHandle<()>) {
     let (sender, mut wanted) = mpsc::unbounded_channel::<(u64, BTreeSet<VolumeKey>)>();
     let task = tokio::spawn(async move {
-        while let Some((generation, volumes)) = wanted.recv().await {
-            let volumes = Arc::new(volumes);
+        while let Some((mut generation, volumes)) = wanted.recv().await {
+            let mut volumes = Arc::new(volumes);
             let mut pause = limits::RETRY_MIN;
             loop {
+                while let Ok(newer) = wanted.try_recv() {
+                    (generation, volumes) = (newer.0, Arc::new(newer.1));
+                }
                 let (places, set) = (context.places.clone(), volumes.clone());
                 let done = tokio::task::spawn_blocking(move || places.set(&set)).await;
                 match done {
@@ -216,6 +217,7 @@ fn volume_task(
                     Ok(Err(error)) => warn!(%error, generation, "volumes not set, trying again"),
                     Err(error) => warn!(%error, generation, "volumes not set, trying again"),
                 }
+                // A newer one is seen after at most this long.
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(limits::RETRY_MAX);
             }

@@ -1,6 +1,7 @@
 //! Persistent volumes. On the disk on which the agent keeps everything else: `volumes/<role>/<id>/`; on a path that an
 //! operator gave it: `<path>/mezzo/<agent>/<role>/<id>/`; a mount is the volume itself. Made and destroyed only as the
-//! holdings say.
+//! holdings say, and only where the state directory says that they were made: what an agent before this one left on a path
+//! is set aside, and another disk in the place of the one with the volumes is not taken for it.
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use agent_core::VolumeKey;
 use model::{Disk, RoleName};
+use tracing::warn;
 
 /// Where an agent's volumes are.
 #[derive(Debug, Clone)]
@@ -44,7 +46,11 @@ impl Places {
                 return Err(io::Error::new(io::ErrorKind::NotFound, format!("{disk} is not there")));
             }
             match disk {
-                Disk::Path(_) => set_below(&self.below(disk), &self.paths(wanted, Some(disk)))?,
+                Disk::Path(root) => {
+                    let volumes = self.paths(wanted, Some(disk));
+                    self.own_path(root, &self.below(disk), !volumes.is_empty())?;
+                    set_below(&self.below(disk), &volumes)?;
+                }
                 Disk::Mount(root) => {
                     let owner = wanted.iter().find(|key| key.disk.as_ref() == Some(disk));
                     self.set_mount(root, owner)?;
@@ -58,15 +64,54 @@ impl Places {
         wanted.iter().filter(|key| key.disk.as_ref() == disk).map(|key| self.path_of(key)).collect()
     }
 
+    /// Sees that what is below a path was made by the agent with this state directory: both have the same mark.
+    fn own_path(&self, root: &str, below: &Path, has_volumes: bool) -> io::Result<()> {
+        let marks = self.state_dir.join("paths");
+        let mark = marks.join(root.replace(',', ",,").replace('/', ","));
+        let (ours, theirs) = (read_if_there(&mark)?, read_if_there(&below.join(OWNER))?);
+        let is_new = match (&ours, &theirs) {
+            (Some(ours), Some(theirs)) if ours == theirs => return Ok(()),
+            (Some(_), _) if has_volumes => {
+                let words = format!(
+                    "{root} is not the disk that this agent's volumes were made on: put that one back, or destroy the \
+                     volumes (mezzo volume destroy)"
+                );
+                return Err(io::Error::other(words));
+            }
+            // Volumes that were made before there were marks, or just now.
+            (None, _) if has_volumes => false,
+            (Some(_) | None, _) => true,
+        };
+        if is_new && holds_volumes(below)? {
+            let aside = (1..)
+                .map(|number| below.with_file_name(format!("{}.aside-{number}", self.agent)))
+                .find(|path| !path.exists())
+                .expect("numbers do not end");
+            fs::rename(below, &aside)?;
+            warn!(
+                path = %aside.display(),
+                "volumes that this agent's state directory knows nothing of were set aside; delete them when nobody needs them"
+            );
+        }
+        fs::create_dir_all(below)?;
+        // The disk first: a mark without its other half says that the disk was changed.
+        let id = match theirs.filter(|_| !is_new) {
+            Some(id) => id,
+            None => {
+                let id = uuid::Uuid::new_v4().to_string();
+                write_synced(&below.join(OWNER), &id)?;
+                id
+            }
+        };
+        fs::create_dir_all(&marks)?;
+        write_synced(&mark, &id)
+    }
+
     /// Empties a mount that was another's, and notes whose it is.
     fn set_mount(&self, root: &str, owner: Option<&VolumeKey>) -> io::Result<()> {
         let mark = self.mark_of(root);
         let said = owner.map(|key| format!("{}\n{}\n", key.role, key.id));
-        let before = match fs::read_to_string(&mark) {
-            Ok(text) => Some(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
+        let before = read_if_there(&mark)?;
         if before == said {
             return Ok(());
         }
@@ -76,14 +121,38 @@ impl Places {
         }
         let marks = mark.parent().expect("below the state directory");
         fs::create_dir_all(marks)?;
-        if let Some(text) = said {
-            let new = mark.with_extension("new");
-            fs::write(&new, text)?;
-            fs::File::open(&new)?.sync_all()?;
-            fs::rename(&new, &mark)?;
+        match said {
+            Some(text) => write_synced(&mark, &text),
+            None => fs::File::open(marks)?.sync_all(),
         }
-        fs::File::open(marks)?.sync_all()
     }
+}
+
+/// The mark on the disk. No role's directory has this name: none begins with a slash.
+const OWNER: &str = ",owner";
+
+fn read_if_there(path: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn holds_volumes(below: &Path) -> io::Result<bool> {
+    Ok(below.is_dir() && fs::read_dir(below)?.any(|entry| entry.is_ok_and(|entry| !is_mark(&entry.path()))))
+}
+fn is_mark(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(OWNER))
+}
+
+/// All of it or nothing, also if the power fails.
+fn write_synced(path: &Path, text: &str) -> io::Result<()> {
+    let new = path.with_added_extension("new");
+    fs::write(&new, text)?;
+    fs::File::open(&new)?.sync_all()?;
+    fs::rename(&new, path)?;
+    fs::File::open(path.parent().expect("a file is in a directory"))?.sync_all()
 }
 
 /// A role's name may be a path; as one component its slashes become commas, which no role needs and two roles never
@@ -97,6 +166,9 @@ fn set_below(root: &Path, wanted: &BTreeSet<PathBuf>) -> io::Result<()> {
     fs::create_dir_all(root)?;
     for role in fs::read_dir(root)? {
         let role = role?.path();
+        if is_mark(&role) {
+            continue;
+        }
         for volume in fs::read_dir(&role)? {
             let volume = volume?.path();
             if !wanted.contains(&volume) {
@@ -188,5 +260,47 @@ mod tests {
         assert!(!places.path_of(&p).exists() && at("mount").exists());
         fs::remove_dir_all(at("data")).expect("removed");
         assert!(places.set(&[p].into()).is_err(), "a disk that is away is waited for");
+    }
+
+    #[test]
+    fn an_agent_that_lost_its_state_deletes_nothing_of_the_one_before() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let data = dir.path().join("data");
+        fs::create_dir(&data).expect("made");
+        let disk = Disk::Path(data.to_str().expect("text").to_owned());
+        let places = |state: &str| {
+            let state_dir = dir.path().join(state);
+            fs::create_dir_all(&state_dir).expect("made");
+            Places { state_dir, agent: "a1".to_owned(), disks: vec![disk.clone()] }
+        };
+        let volume = key(Some(&disk), "r", "v");
+        let before = places("before");
+        before.set(&[volume.clone()].into()).expect("set");
+        fs::write(before.path_of(&volume).join("kept"), "x").expect("written");
+        before.set(&[volume.clone()].into()).expect("after a restart");
+        assert!(before.path_of(&volume).join("kept").exists());
+
+        let after = places("after");
+        after.set(&BTreeSet::new()).expect("set");
+        assert!(data.join("mezzo/a1.aside-1/r/v/kept").exists(), "set aside, not deleted");
+        after.set(&[volume.clone()].into()).expect("set");
+        assert!(!after.path_of(&volume).join("kept").exists(), "a new volume is empty");
+        let error = before.set(&[volume.clone()].into()).expect_err("another agent's");
+        assert!(error.to_string().contains("is not the disk"), "{error}");
+
+        // The disk was not mounted after a reboot: what is below the mount point is not taken for it.
+        fs::rename(data.join("mezzo"), dir.path().join("unmounted")).expect("moved");
+        let error = after.set(&[volume.clone()].into()).expect_err("the volume is not there");
+        assert!(error.to_string().contains("is not the disk") && !data.join("mezzo").exists(), "{error}");
+        fs::rename(dir.path().join("unmounted"), data.join("mezzo")).expect("moved");
+        after.set(&[volume.clone()].into()).expect("it is back");
+        // Made before there were marks.
+        for mark in [data.join("mezzo/a1").join(OWNER), dir.path().join("after/paths")] {
+            let _ = fs::remove_file(&mark);
+            let _ = fs::remove_dir_all(&mark);
+        }
+        fs::write(after.path_of(&volume).join("old"), "x").expect("written");
+        after.set(&[volume.clone()].into()).expect("adopted");
+        assert!(after.path_of(&volume).join("old").exists());
     }
 }
