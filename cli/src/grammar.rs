@@ -154,6 +154,15 @@ pub(crate) struct Up {
     /// Disk that each agent offers
     #[arg(long, default_value = "20GiB", value_name = "SIZE", value_parser = crate::quantity::mebibytes)]
     pub(crate) disk: model::Milli,
+    /// More of what each agent offers, as `mezzo agent run --resources` takes it: 'gpus:2;disk[path:/data]:5000'
+    #[arg(long, value_name = "LIST")]
+    pub(crate) resources: Option<String>,
+    /// What each agent gives away although it is promised to others, until they need it, as in 'cpus:2;mem:1024'
+    #[arg(long, value_name = "LIST")]
+    pub(crate) oversubscribe: Option<String>,
+    /// Take that back when tasks wait for memory for so much of the time, in percent [default: never]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) preempt_at_pressure: Option<u8>,
     /// The pool's name: its bridge is NAME0, its namespaces NAME-agent-1 and so on
     #[arg(long, default_value = "mezzo", value_name = "NAME", value_parser = pool_name)]
     pub(crate) name: String,
@@ -287,6 +296,12 @@ pub(crate) struct MasterRun {
     /// How many agents may become unreachable within a time, e.g. 5/10m [default: any number]
     #[arg(long, value_parser = crate::quantity::rate, value_name = "COUNT/TIME")]
     pub(crate) agent_removal_limit: Option<(u32, u32)>,
+    /// Forget agents that are gone after this long, and give up those that are unreachable for so long and hold no data [default: 336h]
+    #[arg(long, value_name = "TIME", value_parser = crate::quantity::seconds)]
+    pub(crate) registry_max_agent_age: Option<u32>,
+    /// Keep at most so many agents that are gone [default: 4096]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(..=102_400))]
+    pub(crate) registry_max_agent_count: Option<u32>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -806,6 +821,7 @@ mod tests {
         for line in [
             "mezzo up",
             "mezzo up --agents 3 --detach --cpus 2.5 --mem 6GiB --disk 20GiB --dir /tmp/x",
+            "mezzo up --resources gpus:2;disk[path:/data]:5000 --oversubscribe cpus:2 --preempt-at-pressure 20",
             "mezzo down --purge --yes",
             "mezzo master show --output json",
             "mezzo master token --valid 10m",

@@ -174,6 +174,18 @@ fn master_program(arguments: &Up, layout: &Layout) -> Result<Program> {
     Ok(Program { name: "master".to_owned(), path: daemons::program()?, arguments: words, environment: BTreeMap::new() })
 }
 
+/// What agents are told beside processors, memory and disk.
+fn more_resources(arguments: &Up) -> Vec<String> {
+    let pressure = arguments.preempt_at_pressure.map(|percent| percent.to_string());
+    let flags = [
+        ("--resources", arguments.resources.clone()),
+        ("--oversubscribe", arguments.oversubscribe.clone()),
+        ("--preempt-at-pressure", pressure),
+    ];
+    let given = flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?]));
+    given.flatten().collect()
+}
+
 fn agent_program(arguments: &Up, layout: &Layout, number: u8, token: JoinToken) -> Result<Program> {
     let program = daemons::program()?;
     let dir = layout.agent_dir(number);
@@ -193,6 +205,7 @@ fn agent_program(arguments: &Up, layout: &Layout, number: u8, token: JoinToken) 
     ] {
         words.extend([flag.to_owned(), value]);
     }
+    words.extend(more_resources(arguments));
     // Arguments can be read by everybody on the machine, the environment only by root.
     let environment =
         BTreeMap::from([("MEZZO_JOIN_TOKEN".to_owned(), token.token), ("MEZZO_CA_SHA256".to_owned(), token.ca_sha256)]);
@@ -299,6 +312,7 @@ fn start_supervisor(arguments: &Up, layout: &Layout, log_path: &Path) -> Result<
     ] {
         command.args([flag, &value]);
     }
+    command.args(more_resources(arguments));
     for framework in &arguments.privileged {
         command.args(["--privileged", framework]);
     }

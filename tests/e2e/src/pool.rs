@@ -84,6 +84,14 @@ impl Pool {
         if self.master.is_empty() { program } else { program.env("MEZZO_MASTER", &self.master) }
     }
 
+    /// Where the master is, as `address:port`.
+    ///
+    /// # Errors
+    /// If the pool's network is none.
+    pub fn master(&self) -> Result<String> {
+        self.master_address()
+    }
+
     /// The JSON that `mezzo` prints.
     ///
     /// # Errors
