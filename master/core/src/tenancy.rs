@@ -29,6 +29,28 @@ pub(crate) fn headroom_of(agent: &Agent, free: &Resources) -> Option<Totals> {
     })
 }
 
+/// What all guarantees together come to: of a role, its own or those below it, whichever is more.
+fn promised(quotas: &BTreeMap<&RoleName, &Quota>) -> BTreeMap<String, i64> {
+    let mut names: BTreeSet<RoleName> = BTreeSet::new();
+    for role in quotas.keys() {
+        names.extend(std::iter::successors(Some((*role).clone()), RoleName::parent));
+    }
+    let mut below: BTreeMap<Option<RoleName>, BTreeMap<String, i64>> = BTreeMap::new();
+    // Backwards, roles come before those above them.
+    for role in names.iter().rev() {
+        let mut promised = below.remove(&Some(role.clone())).unwrap_or_default();
+        for (name, amount) in quotas.get(role).into_iter().flat_map(|quota| &quota.guarantees) {
+            let most = promised.entry(name.clone()).or_default();
+            *most = amount.0.max(*most);
+        }
+        let above = below.entry(role.parent()).or_default();
+        for (name, amount) in promised {
+            *above.entry(name).or_default() += amount;
+        }
+    }
+    below.remove(&None).unwrap_or_default()
+}
+
 impl Master {
     pub(crate) fn ask_quotas(&mut self, quotas: Vec<(RoleName, Quota)>, force: bool) -> Result<(), Rejected> {
         self.check_quotas(&quotas)?;
@@ -105,40 +127,29 @@ impl Master {
         Ok(())
     }
 
-    /// All guarantees together are no more than the pool has, and none is above a limit on its path.
+    /// All guarantees together are no more than the pool has, and none is above a limit on its path. What an operator
+    /// insisted on before stands in nobody's way who does not make it worse.
     fn check_promises(&self, quotas: &[(RoleName, Quota)]) -> Result<(), Rejected> {
-        let mut all: BTreeMap<&RoleName, &Quota> = self.allocator.shares.quotas().collect();
+        let before: BTreeMap<&RoleName, &Quota> = self.allocator.shares.quotas().collect();
+        let mut all = before.clone();
         all.extend(quotas.iter().map(|(role, quota)| (role, quota)));
+        let is_new = |role: &RoleName| quotas.iter().any(|(changed, _)| changed == role);
         for (role, quota) in &all {
             for above in std::iter::successors(role.parent(), RoleName::parent) {
                 let Some(limits) = all.get(&above).map(|quota| &quota.limits) else { continue };
                 let over = |name: &String, milli: &Milli| limits.get(name).is_some_and(|limit| milli > limit);
-                if let Some((name, milli)) = quota.guarantees.iter().find(|(name, milli)| over(name, milli)) {
+                if let Some((name, milli)) = quota.guarantees.iter().find(|(name, milli)| over(name, milli))
+                    && (is_new(role) || is_new(&above))
+                {
                     let why = format!("guarantees {}, above the limit of role {above}", amount(name, *milli));
                     return Err(Rejected::BadQuota { role: (*role).clone(), why });
                 }
             }
         }
-        // Backwards, roles come before those above them.
-        let mut names: BTreeSet<RoleName> = BTreeSet::new();
-        for role in all.keys() {
-            names.extend(std::iter::successors(Some((*role).clone()), RoleName::parent));
-        }
-        let mut below: BTreeMap<Option<RoleName>, BTreeMap<String, i64>> = BTreeMap::new();
-        for role in names.iter().rev() {
-            let mut promised = below.remove(&Some(role.clone())).unwrap_or_default();
-            for (name, amount) in all.get(role).into_iter().flat_map(|quota| &quota.guarantees) {
-                let most = promised.entry(name.clone()).or_default();
-                *most = amount.0.max(*most);
-            }
-            let above = below.entry(role.parent()).or_default();
-            for (name, amount) in promised {
-                *above.entry(name).or_default() += amount;
-            }
-        }
-        for (name, guaranteed) in below.remove(&None).unwrap_or_default() {
+        let already = promised(&before);
+        for (name, guaranteed) in promised(&all) {
             let total = self.allocator.shares.pool().get(&name);
-            if guaranteed > total {
+            if guaranteed > total && already.get(&name).is_none_or(|before| guaranteed > *before) {
                 let (guaranteed, total) = (amount(&name, Milli(guaranteed)), amount(&name, Milli(total)));
                 return Err(Rejected::QuotaAbovePool { guaranteed, total });
             }

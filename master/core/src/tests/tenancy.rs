@@ -222,6 +222,10 @@ fn a_quota_that_cannot_be_is_refused_in_words_and_nothing_changes() {
     assert_eq!(set(&mut world, &[("r", quota(&[], &[("cpus", 1)]))], true), "operator: done\n");
     assert_eq!(set(&mut world, &[("s", quota(&[("cpus", 5)], &[]))], true), "operator: done\n");
     assert_eq!(world.registry.quotas.len(), 3);
+    // What was insisted on is in nobody's way who does not make it worse.
+    let words = "operator: no: guarantees of 6 cpus are more than the pool's 4 cpus\n";
+    assert_eq!(set(&mut world, &[("z", quota(&[("cpus", 1)], &[]))], false), words);
+    assert_eq!(set(&mut world, &[("team", quota(&[], &[("cpus", 2)]))], false), "operator: done\n");
     assert_eq!(set(&mut world, &[("r", Quota::default()), ("s", Quota::default())], false), "operator: done\n");
     assert_eq!(world.registry.quotas.len(), 1);
 }
