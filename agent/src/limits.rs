@@ -5,8 +5,11 @@ use std::time::Duration;
 pub(crate) const INBOX_MAX: usize = 4096;
 /// Messages waiting for the master. Full: the link is closed as too slow; registering again says it all anew.
 pub(crate) const OUTBOUND_MAX: usize = 4096;
-/// A message of the agent link: a launch of 4 MiB payload, twice over.
+/// A message of the master: a launch of 4 MiB payload, twice over, and more.
 pub(crate) const LINK_MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// A message to the master: what it takes. A registration with 4,096 tasks is the longest; of each it says what the master
+/// keeps, 8 KiB at most.
+pub(crate) const SAID_BYTES_MAX: usize = 64 << 20;
 /// A manifest or an image configuration.
 pub(crate) const MANIFEST_BYTES_MAX: usize = 4 << 20;
 /// A secret: certificates and keys, not databases.
@@ -17,6 +20,10 @@ pub(crate) const SECRETS_TMPFS_BYTES: usize = 8 << 20;
 pub(crate) const HOST_ROOT_TMPFS_BYTES: usize = 64 << 20;
 /// Layers of one image: overlayfs takes its options in one page of 4096 bytes, and a layer's path is about 60.
 pub(crate) const LAYERS_MAX: usize = 64;
+/// A layer when it is unpacked: some KiB of a compressed one can be any number of bytes.
+pub(crate) const LAYER_UNPACKED_BYTES_MAX: u64 = 16 << 30;
+/// Files of a layer: a large distribution has 300,000.
+pub(crate) const LAYER_ENTRIES_MAX: u32 = 1 << 20;
 /// One log file; with its rotations a stream keeps 40 MiB.
 pub(crate) const LOG_BYTES_MAX: u64 = 10 << 20;
 /// Rotated files kept per stream.

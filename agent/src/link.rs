@@ -68,7 +68,7 @@ async fn session(
 ) -> String {
     let mut client = AgentsClient::new(channel)
         .max_decoding_message_size(limits::LINK_MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(limits::LINK_MESSAGE_BYTES_MAX);
+        .max_encoding_message_size(limits::SAID_BYTES_MAX);
     // The core registers now: the master may wait for it before it answers the call.
     let _ = events.send(Event::LinkUp).await;
     let mut heard = match client.session(ReceiverStream::new(said)).await {

@@ -11,7 +11,7 @@ pub(crate) const FRAMEWORK_QUEUE: usize = 4096;
 pub(crate) const AGENT_QUEUE: usize = 8192;
 /// One message of a scheduler: an accept of 256 operations with payloads of 64 KiB, or 16 state values of 1 MiB.
 pub(crate) const FRAMEWORK_MESSAGE_BYTES: usize = 16 << 20;
-/// One message of an agent: a registration with 4096 tasks of 16 KiB.
+/// One message of an agent: a registration with 4096 tasks, each with 8 KiB of what the master keeps and a status of 3 KiB.
 pub(crate) const AGENT_MESSAGE_BYTES: usize = 64 << 20;
 /// One message of an operator: options and names only.
 pub(crate) const OPERATOR_MESSAGE_BYTES: usize = 4 << 20;

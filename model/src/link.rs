@@ -7,7 +7,7 @@ use crate::id::{AgentId, ExecutorId, FrameworkId, Principal, TaskId, UpdateId};
 use crate::refusal::Refusal;
 use crate::resources::{Quantities, Resources};
 use crate::role::RoleName;
-use crate::task::{Payload, Pod, TaskHead, TaskState, TaskStatus};
+use crate::task::{Pod, TaskHead, TaskState, TaskStatus};
 use crate::time::{Span, Timestamp};
 
 /// Code of the refusal that says: an operator gave this agent up. It ends what it runs.
@@ -53,10 +53,9 @@ pub struct AgentTask {
     pub executor_resources: Resources,
     /// When the agent took the launch; zero: it does not say.
     pub launched: Timestamp,
-    /// What is checked.
+    /// What the master keeps of a task. The payload, which may have megabytes, is not said again: nobody but the agent has a
+    /// use for it.
     pub head: TaskHead,
-    /// The rest.
-    pub payload: Payload,
     /// Latest state, acknowledged or not.
     pub latest: TaskStatus,
 }

@@ -201,7 +201,6 @@ impl Agent {
                     executor_resources: pod.launch.executor_resources.clone(),
                     launched: pod.launch.admitted,
                     head: launch.head.clone(),
-                    payload: launch.payload.clone(),
                     latest: task.latest.clone(),
                 }
             })

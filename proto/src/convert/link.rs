@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use model::link::{AgentRegistration, AgentTask, FrameworkRef, FromAgent, Peer, ToAgent};
-use model::task::{Pod, Task};
+use model::task::Pod;
 use model::{Principal, Resources, Span, Timestamp};
 use prost::Message as _;
 
@@ -117,7 +117,7 @@ fn registration_from_wire(register: &wire::RegisterAgent) -> Result<AgentRegistr
         address: register.address.clone(),
         port: u16::try_from(register.port)
             .map_err(|_| FieldError::new("port", format!("is no port: {}", register.port)))?,
-        total: resources::from_wire(&register.total).map_err(|error| error.within("total"))?,
+        total: resources::from_wire(&register.total).map_err(|error| error.of_list("total"))?,
         attributes,
         region: register.region.clone(),
         zone: register.zone.clone(),
@@ -128,7 +128,7 @@ fn registration_from_wire(register: &wire::RegisterAgent) -> Result<AgentRegistr
     })
 }
 
-/// A task as its agent knows it, to the wire (also the agent's checkpoint form).
+/// A task as its agent knows it, to the wire: with a `TaskInfo` of what the master keeps.
 pub fn agent_task_to_wire(task: &AgentTask) -> wire::AgentTask {
     wire::AgentTask {
         framework_id: task.framework.id.to_string(),
@@ -136,7 +136,7 @@ pub fn agent_task_to_wire(task: &AgentTask) -> wire::AgentTask {
         role: task.framework.role.to_string(),
         principal: task.framework.principal.to_string(),
         executor_id: task.executor_id.to_string(),
-        task: task.payload.to_vec().into(),
+        task: task::info_from_head(&task.head).encode_to_vec().into(),
         latest: Some(task::status_to_wire(&task.latest)),
         executor_resources: resources::to_wire(&task.executor_resources),
         launched_unix_ms: i64::try_from(task.launched.0).unwrap_or(i64::MAX),
@@ -149,15 +149,14 @@ pub fn agent_task_to_wire(task: &AgentTask) -> wire::AgentTask {
 /// Names the field that does not fit.
 pub fn agent_task_from_wire(task: &wire::AgentTask) -> Result<AgentTask, FieldError> {
     let latest = task.latest.as_ref().ok_or_else(|| FieldError::missing("latest"))?;
-    let Task { head, payload } = task::task_from_payload(&task.task)?;
+    let head = task::head_from_info(&task::info_from_payload(&task.task)?)?;
     Ok(AgentTask {
         framework: framework_ref(&task.framework_id, &task.framework_name, &task.role, &task.principal)?,
         executor_id: executor_id(&task.executor_id, "executor_id")?,
         executor_resources: resources::from_wire(&task.executor_resources)
-            .map_err(|error| error.within("executor_resources"))?,
+            .map_err(|error| error.of_list("executor_resources"))?,
         launched: Timestamp(u64::try_from(task.launched_unix_ms).unwrap_or_default()),
         head,
-        payload,
         latest: task::status_from_wire(latest)?,
     })
 }
@@ -284,7 +283,7 @@ pub fn to_agent_from_wire(message: &wire::MasterMessage) -> Result<(u64, ToAgent
         },
         MasterKind::Holdings(holdings) => ToAgent::SetHoldings {
             generation: holdings.generation,
-            holdings: resources::from_wire(&holdings.holdings).map_err(|error| error.within("holdings"))?,
+            holdings: resources::from_wire(&holdings.holdings).map_err(|error| error.of_list("holdings"))?,
         },
         MasterKind::Peers(peers) => {
             let mut list = Vec::with_capacity(peers.peers.len());

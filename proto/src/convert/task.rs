@@ -5,6 +5,7 @@ use prost::Message as _;
 
 use super::{FieldError, agent_id, executor_id, millis_from_seconds, resources, seconds_from_millis, task_id};
 use crate::mesos::v1 as wire;
+use crate::mezzo::v1::{Check, TaskExtension};
 use wire::task_status::{Reason as WireReason, Source as WireSource};
 use wire::volume::source::Type as SourceType;
 
@@ -31,6 +32,80 @@ pub fn head_from_info(info: &wire::TaskInfo) -> Result<TaskHead, FieldError> {
         cleans_up: info.mezzo.as_ref().is_some_and(|extension| !extension.clean_up.is_empty()),
         limits: limits_from_wire(info)?,
     })
+}
+
+/// A `TaskInfo` with this head and nothing else: a few hundred bytes of what may have been megabytes.
+pub fn info_from_head(head: &TaskHead) -> wire::TaskInfo {
+    let is_checked = head.discovery.as_ref().is_some_and(|discovery| discovery.checked);
+    let extension = TaskExtension {
+        privileged: head.privileged,
+        readiness: is_checked.then(Check::default),
+        // Which command it is only the agent has to know.
+        clean_up: if head.cleans_up { vec![String::new()] } else { Vec::new() },
+        ..TaskExtension::default()
+    };
+    let limit = |limit: Limit| match limit {
+        Limit::Infinite => f64::INFINITY,
+        Limit::AtMost(amount) => resources::units(amount),
+    };
+    let limits = [("cpus", head.limits.cpus), ("mem", head.limits.mem)];
+    let limits = limits.into_iter().filter_map(|(name, of)| Some((name.to_owned(), limit(of?))));
+    wire::TaskInfo {
+        name: head.name.clone(),
+        task_id: wire::TaskId { value: head.task_id.to_string() },
+        agent_id: wire::AgentId { value: head.agent_id.to_string() },
+        resources: resources::to_wire(&head.resources),
+        container: (!head.secrets.is_empty()).then(|| wire::ContainerInfo {
+            r#type: wire::container_info::Type::Mesos.into(),
+            volumes: head.secrets.iter().map(|key| secret_volume(key)).collect(),
+            ..wire::ContainerInfo::default()
+        }),
+        discovery: head.discovery.as_ref().map(discovery_to_wire),
+        kill_policy: head.kill_grace.map(|grace| wire::KillPolicy {
+            grace_period: Some(wire::DurationInfo {
+                nanoseconds: i64::try_from(grace.0).unwrap_or(i64::MAX).saturating_mul(1_000_000),
+            }),
+        }),
+        limits: limits.map(|(name, value)| (name, wire::value::Scalar { value })).collect(),
+        mezzo: (extension != TaskExtension::default()).then_some(extension),
+        ..wire::TaskInfo::default()
+    }
+}
+
+fn secret_volume(key: &str) -> wire::Volume {
+    let secret = wire::Secret {
+        r#type: Some(wire::secret::Type::Reference.into()),
+        reference: Some(wire::secret::Reference { name: key.to_owned(), key: None }),
+        value: None,
+    };
+    wire::Volume {
+        source: Some(wire::volume::Source {
+            r#type: Some(SourceType::Secret.into()),
+            secret: Some(secret),
+            ..wire::volume::Source::default()
+        }),
+        ..wire::Volume::default()
+    }
+}
+
+fn discovery_to_wire(discovery: &Discovery) -> wire::DiscoveryInfo {
+    use wire::discovery_info::Visibility;
+    let visibility = |is_external: bool| if is_external { Visibility::External } else { Visibility::Cluster };
+    let ports = discovery.ports.iter().map(|port| wire::Port {
+        number: port.number.into(),
+        name: Some(port.name.clone()),
+        visibility: Some(visibility(port.external).into()),
+        labels: port.vip.as_ref().map(|vip| wire::Labels {
+            labels: vec![wire::Label { key: VIP_LABEL.to_owned(), value: Some(vip.to_string()) }],
+        }),
+        ..wire::Port::default()
+    });
+    wire::DiscoveryInfo {
+        visibility: visibility(false).into(),
+        name: Some(discovery.name.clone()),
+        ports: Some(wire::Ports { ports: ports.collect() }),
+        ..wire::DiscoveryInfo::default()
+    }
 }
 
 fn limits_from_wire(info: &wire::TaskInfo) -> Result<TaskLimits, FieldError> {
@@ -293,6 +368,38 @@ mod tests {
                 timestamp: Timestamp(1_700_000_000_123),
             };
             assert_eq!(status_from_wire(&status_to_wire(&status)), Ok(status));
+        }
+    }
+
+    #[test]
+    fn a_head_survives_the_wire_without_the_payload() {
+        let small = TaskHead {
+            task_id: TaskId::new("t").expect("valid"),
+            name: "t".to_owned(),
+            agent_id: AgentId::new("a").expect("valid"),
+            resources: Resources::default(),
+            discovery: None,
+            kill_grace: None,
+            secrets: Vec::new(),
+            privileged: false,
+            cleans_up: false,
+            limits: TaskLimits::default(),
+        };
+        let port = |external, vip| DiscoveryPort { number: 443, name: "https".to_owned(), external, vip };
+        let ports = vec![port(true, model::task::Vip::new("api", 443)), port(false, None)];
+        let large = TaskHead {
+            resources: model::Quantities { cpus: model::Milli(1), mem: model::Milli(1234), ..Default::default() }.into(),
+            discovery: Some(Discovery { name: "api".to_owned(), ports, checked: true }),
+            kill_grace: Some(Span(1500)),
+            secrets: vec!["secret/a".to_owned(), "secret/b".to_owned()],
+            privileged: true,
+            cleans_up: true,
+            limits: TaskLimits { cpus: Some(Limit::Infinite), mem: Some(Limit::AtMost(model::Milli(1234))) },
+            ..small.clone()
+        };
+        for head in [small, large] {
+            let info = info_from_head(&head);
+            assert_eq!(head_from_info(&info), Ok(head));
         }
     }
 
