@@ -117,6 +117,10 @@ impl Agent {
         if let Link::Registered { silent_at, ping_timeout } = &mut self.link {
             *silent_at = self.now + *ping_timeout;
         }
+        if let (Link::Registering { deadline, .. }, ToAgent::Ping { .. }) = (&mut self.link, &message) {
+            // It has heard us: only registered agents are pinged. Its answer waits for its disk.
+            *deadline = self.now + limits::REGISTRATION_TIMEOUT;
+        }
         match message {
             ToAgent::Registered { agent_id, pod_subnet, pod_range, ping_timeout } => {
                 self.obey_epoch(epoch);
