@@ -4,6 +4,7 @@
 //! Nothing here knows of offers or tasks.
 
 pub mod client;
+pub mod clock;
 pub mod error;
 mod hello;
 mod http_client;

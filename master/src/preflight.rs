@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use catalog::preflight::{AgentNow, Needs, Report};
+use daemon::clock::wall;
 use daemon::identity::Identity;
 use master_core::AgentMode;
 use master_core::view::{AgentStateView, AgentView};
@@ -11,7 +12,6 @@ use proto::mezzo::v1::agent_operator_client::AgentOperatorClient;
 use proto::mezzo::v1::{PreflightReport, PreflightRequest};
 
 use crate::artifacts::Artifacts;
-use crate::runner::now;
 use crate::view::SharedView;
 
 /// An agent's checks take milliseconds.
@@ -91,10 +91,10 @@ async fn report(name: &str, address: &str, identity: &Identity) -> Report {
         Ok(channel) => channel,
         Err(error) => return problem(daemon::error::chain(&error)),
     };
-    let before = now();
+    let before = wall();
     let mut client = AgentOperatorClient::new(channel);
     match tokio::time::timeout(REPORT_TIME, client.preflight(PreflightRequest {})).await {
-        Ok(Ok(answer)) => read(answer.into_inner(), before, now()),
+        Ok(Ok(answer)) => read(answer.into_inner(), before, wall()),
         Ok(Err(status)) => problem(daemon::error::chain(&status)),
         Err(_) => problem(format!("no answer from {address} in {} s", REPORT_TIME.as_secs())),
     }

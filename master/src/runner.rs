@@ -8,7 +8,7 @@ use std::time::Duration;
 use master_core::{Command, Config, Decision, Event, Master, OperatorRequest, RegistrySnapshot, RequestId, SessionId};
 use model::call::SchedulerEvent;
 use model::link::ToAgent;
-use model::{FrameworkId, Principal, Refusal, Timestamp};
+use model::{FrameworkId, Principal, Refusal};
 use proto::convert;
 use proto::mesos::v1 as mesos;
 use proto::mezzo::v1 as wire;
