@@ -7,10 +7,13 @@ mod artifacts;
 mod config;
 mod explain;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod installs;
 mod limits;
 mod metrics;
+mod pace;
 mod pki;
 mod preflight;
 mod proxy;

@@ -9,13 +9,13 @@ use proto::convert;
 use proto::mezzo::v1 as wire;
 use proto::mezzo::v1::frameworks_server::Frameworks;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::debug;
 
 use super::{Context, known};
 use crate::limits;
+use crate::pace::Paced;
 use crate::refusal;
 use crate::runner::{CoreHandle, Outbound};
 
@@ -25,7 +25,7 @@ pub(super) struct Api {
 
 #[tonic::async_trait]
 impl Frameworks for Api {
-    type SessionStream = ReceiverStream<Result<wire::FrameworkEvent, Status>>;
+    type SessionStream = Paced<Result<wire::FrameworkEvent, Status>>;
 
     async fn session(
         &self,
@@ -38,12 +38,13 @@ impl Frameworks for Api {
         let session = self.context.core.next_session();
         let core = self.context.core.clone();
         debug!(session = session.0, %principal, "scheduler connected");
-        core.open_framework(session, principal.clone(), Outbound { queue: queue.clone(), closed: closed.clone() })
-            .await;
+        let room = core.room();
+        let out = Outbound { queue: queue.clone(), closed: closed.clone() };
+        core.open_framework(session, principal.clone(), out, room.clone()).await;
         let reader = Reader { session, principal, core, queue };
         let calls = request.into_inner();
         tokio::spawn(async move { reader.read(calls, closed).await });
-        Ok(Response::new(ReceiverStream::new(outgoing)))
+        Ok(Response::new(Paced { queue: outgoing, room }))
     }
 }
 
