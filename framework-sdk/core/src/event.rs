@@ -1,5 +1,5 @@
 //! What the core is told, and what it wants done. The shell decides nothing.
-use model::call::{InverseOffer, Offer, Operation};
+use model::call::{InverseOffer, NotYetKnown, Offer, Operation};
 use model::task::TaskStatus;
 use model::{AgentId, ExecutorId, OfferId, Refusal, Resources, Span, TaskId, UpdateId};
 use std::collections::BTreeMap;
@@ -23,6 +23,8 @@ pub enum Event {
     RescindInverseOffer(OfferId),
     /// A task's status.
     Update(TaskStatus),
+    /// The master cannot say yet how tasks are.
+    NotYetKnown(NotYetKnown),
     /// An agent is lost.
     AgentFailed(AgentId),
     /// The answer to [`Command::Launch`].

@@ -129,6 +129,7 @@ impl Scheduler {
             Event::Rescind(_) | Event::Tick => {}
             Event::InverseOffers(offers) => self.inverse_offered(offers),
             Event::RescindInverseOffer(id) => self.draining.retain(|_, offer| offer.id != id),
+            Event::NotYetKnown(not_yet) => self.reconciler.not_yet(now, &not_yet),
             Event::AgentFailed(_) => self.away.ask_soon(),
             Event::Update(status) => self.update(now, status),
             Event::Launched(outcome) => self.launched(now, outcome),

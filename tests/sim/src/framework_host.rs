@@ -284,6 +284,7 @@ impl World {
                 SchedulerEvent::Rescind(_)
                 | SchedulerEvent::InverseOffers(_)
                 | SchedulerEvent::RescindInverseOffer(_)
+                | SchedulerEvent::NotYetKnown(_)
                 | SchedulerEvent::Failure { .. },
             ) => {}
             Said::Event(SchedulerEvent::OperationUpdate(status)) => self.hear_operation(framework, &status)?,

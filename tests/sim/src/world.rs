@@ -97,6 +97,7 @@ pub(crate) enum Happening {
     MasterStarts,
     Durable { life: u64, batch: u64, records: Vec<Record> },
     Allocate { life: u64 },
+    Room { life: u64, session: SessionId },
     MasterTick { life: u64, at: u64 },
     LinkBreaks { session: SessionId, master_after: u64, peer_after: u64 },
     AgentStarts { agent: usize },
@@ -445,6 +446,7 @@ impl World {
             Happening::MasterStarts => self.master_starts()?,
             Happening::Durable { life, batch, records } => self.master_durable(life, batch, &records)?,
             Happening::Allocate { life } => self.master_allocates(life)?,
+            Happening::Room { life, session } => self.master_finds_room(life, session)?,
             Happening::MasterTick { life, at } => self.master_ticks(life, at)?,
             Happening::LinkBreaks { session, master_after, peer_after } => {
                 self.break_link(session, master_after, peer_after);
