@@ -29,6 +29,12 @@ pub(crate) async fn master(arguments: MasterRun) -> Result<()> {
     config.core.removal_limit = arguments
         .agent_removal_limit
         .map(|(agents, seconds)| RemovalLimit { agents, within: Span::seconds(seconds.into()) });
+    if let Some(seconds) = arguments.registry_max_agent_age {
+        config.core.registry_age_max = Span::seconds(seconds.into());
+    }
+    if let Some(count) = arguments.registry_max_agent_count {
+        config.core.registry_count_max = usize::try_from(count).unwrap_or(usize::MAX);
+    }
     master::run(config).await.map_err(|error| Failure::while_doing("run the master", &error))
 }
 

@@ -48,6 +48,7 @@ fn line(event: &PoolEvent) -> Option<String> {
             Kind::Agent(agent) => {
                 format!("agent {} {} {} {} tasks", agent.name, agent.state, agent.mode, agent.tasks)
             }
+            Kind::AgentRemoved(id) => format!("agent {id} removed"),
             Kind::Framework(framework) => {
                 format!("framework {} {} {} tasks", framework.name, framework.state, framework.tasks)
             }

@@ -15,13 +15,13 @@ impl Master {
     /// Something became old enough to be looked after some day.
     pub(crate) fn collect_later(&mut self) {
         if self.collects_at.is_none() {
-            let at = self.now + limits::COLLECTION_INTERVAL;
+            let at = self.now + limits::COLLECTION_INTERVAL.min(self.config.registry_age_max);
             self.collects_at = Some(at);
             self.timers.set(at, Timer::Collection);
         }
     }
 
-    /// From time to time, and whenever there are too many.
+    /// From time to time.
     pub(crate) fn collect(&mut self) {
         self.collects_at = None;
         for id in self.given_up_by_time() {

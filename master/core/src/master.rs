@@ -134,7 +134,8 @@ impl Master {
             master.allocator.shares.set_quota(&role, quota);
         }
         master.allocator.shares.exclude(master.config.fair_share_excluded.clone());
-        let mut freed = Vec::new();
+        // When each subnet became free the last time; the number decides what happened in one millisecond.
+        let mut freed: BTreeMap<String, (Option<Timestamp>, u64)> = BTreeMap::new();
         for (id, record) in agents {
             master.agent_number = master.agent_number.max(number_of(id.as_str(), "-S"));
             let state = match (record.gone, record.unreachable_since) {
@@ -158,7 +159,8 @@ impl Master {
                 master.maintained.insert(id.clone());
             }
             if record.gone {
-                freed.push((record.unreachable_since, record.pod_subnet.clone()));
+                let last = freed.entry(record.pod_subnet.clone()).or_default();
+                *last = (*last).max((record.unreachable_since, number_of(id.as_str(), "-S")));
             } else {
                 master.subnets.take(&record.pod_subnet);
             }
@@ -169,6 +171,7 @@ impl Master {
             master.feedback.restore(&id, &record.operations);
             master.agents.insert(id, Agent::new(record, state));
         }
+        let mut freed: Vec<_> = freed.into_iter().map(|(subnet, last)| (last, subnet)).collect();
         freed.sort();
         freed.iter().for_each(|(_, subnet)| master.subnets.was_freed(subnet));
         for (id, record) in frameworks {

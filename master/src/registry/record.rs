@@ -107,6 +107,7 @@ pub(crate) fn write(record: &Record) -> Write {
             };
             put(Table::Frameworks, framework.id.as_str().into(), &record)
         }
+        Record::ForgetAgent(id) => Write::Delete { table: Table::Agents, key: id.as_str().into() },
         Record::ForgetFramework(id) => Write::Delete { table: Table::Frameworks, key: id.as_str().into() },
         Record::State { framework_id, key, value: Some(value) } => {
             let record = wire::StateRecord { version: FORMAT, value: value.clone().into() };

@@ -14,7 +14,7 @@ fn comes_and_goes(world: &mut World, number: u64) -> String {
     let name = format!("a{number}");
     let text = world.agent(number, registration(&name, None, amount(1, 1), vec![]));
     world.step(Event::AgentClosed { session: SessionId(number) });
-    assert_eq!(give_up(world, &name), "operator: done\n");
+    assert!(give_up(world, &name).starts_with("operator: done\n"));
     text
 }
 
@@ -61,7 +61,7 @@ fn agents_that_are_gone_are_forgotten_by_age_and_refused_for_ever() {
     let known: Vec<_> = world.registry.agents.keys().map(AgentId::as_str).collect();
     assert_eq!(known, ["m-S3"], "the newest stays, or its number would be given again");
     assert_eq!(world.master.agents.len(), 1);
-    let refused = "refused: MST0027";
+    let refused = "was declared gone";
     for restarted in [false, true] {
         if restarted {
             world.restart();
@@ -73,10 +73,10 @@ fn agents_that_are_gone_are_forgotten_by_age_and_refused_for_ever() {
             assert!(text.contains(refused), "an id of ours that is not known was given up: {text}");
         }
         let text = world.agent(session + 5, registration("a1", Some(99), amount(1, 1), vec![]));
-        assert!(text.contains("MST0026"), "one that was never given is not ours: {text}");
+        assert!(text.contains("was not given to this agent"), "one that was never given is not ours: {text}");
     }
     let text = world.agent(50, registration("a1", None, amount(1, 1), vec![]));
-    assert!(text.contains("registered m-S4 10.9.3.0/24"), "it joins anew, under a new id: {text}");
+    assert!(text.contains("registered m-S4"), "it joins anew, under a new id: {text}");
 }
 
 #[test]
