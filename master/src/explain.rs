@@ -219,6 +219,12 @@ fn agent(view: &View, name: &str) -> Option<Explanation> {
                 withheld.add(view, agent_id, whom, reason);
             }
             withheld.tell("is not offered", &mut out, &mut remedies);
+            let asks = |framework: &FrameworkView| {
+                framework.state == FrameworkStateView::Connected && !framework.roles.is_subset(&framework.suppressed)
+            };
+            if agent.mode == AgentMode::Active && !agent.free.is_empty() && !view.frameworks.values().any(asks) {
+                out.lines.push("no framework asks for offers now: each has what it wants".to_owned());
+            }
             tell_remedies(remedies, &mut out);
         }
         AgentStateView::Gone => out.lines.push("an operator declared it gone; it never comes back".to_owned()),

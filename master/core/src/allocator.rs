@@ -217,8 +217,7 @@ impl Master {
             pod_subnet: agent.record.pod_subnet.clone(),
             unavailability: agent.record.maintenance,
         });
-        self.allocator.shares.granted(&role, &framework_id);
-        self.allocator.shares.charge(&role, &framework_id, &offer.resources);
+        self.allocator.shares.grant(&role, &framework_id, &offer.resources);
         let expires = self.config.offer_timeout.map(|timeout| self.now + timeout);
         if let Some(at) = expires {
             self.timers.set(at, Timer::Offer(id.clone()));

@@ -67,9 +67,19 @@ impl Counted {
     fn ceilings(&self, role: &RoleName) -> impl Iterator<Item = Ceiling> {
         self.quota.limits.keys().filter_map(|name| self.ceiling(role, name))
     }
+    pub(super) fn more(&mut self, quantities: &Quantities) {
+        self.amounts.add_quantities(quantities);
+    }
+    pub(super) fn less(&mut self, quantities: &Quantities) {
+        self.amounts.take_quantities(quantities);
+        self.tolerate_less();
+    }
     /// What has gone is not tolerated again.
     fn tolerate_less(&mut self) {
         let Self { tolerated, amounts, quota, .. } = self;
+        if tolerated.is_empty() {
+            return;
+        }
         tolerated.retain(|name, amount| {
             *amount = amounts.get(name).min(*amount);
             quota.limits.get(name).is_some_and(|limit| *amount > limit.0)
@@ -110,21 +120,21 @@ impl Shares {
         self.path(role).any(|(_, node)| node.counted.quota.guarantees.contains_key(name))
     }
 
-    /// Counts amounts towards the quotas of a role and of those above it.
+    /// Counts what is reserved, or is not any more, towards the quotas of a role and of those above it.
     pub(super) fn count(&mut self, role: &RoleName, quantities: &Quantities, sign: i64) {
         self.node(role);
-        let mut at = Some(role.clone());
-        while let Some(role) = at.take() {
-            let node = self.nodes.get_mut(&role).expect("a role and those above it are there");
-            if sign > 0 {
-                node.counted.amounts.add_quantities(quantities);
-            } else {
-                node.counted.amounts.take_quantities(quantities);
-                node.counted.tolerate_less();
-            }
-            at.clone_from(&node.parent);
-            self.changed.insert(role);
-        }
+        self.each_above(
+            role,
+            |node| {
+                if sign > 0 { node.counted.more(quantities) } else { node.counted.less(quantities) }
+            },
+        );
+        let path: Vec<RoleName> = self.path(role).map(|(role, _)| role.clone()).collect();
+        self.changed.extend(path);
+        self.counts_changed(role);
+    }
+    /// What counts for a role has changed, and for those above it.
+    pub(super) fn counts_changed(&mut self, role: &RoleName) {
         if self.guaranteed > 0 {
             self.refresh_needs(role);
         }

@@ -172,27 +172,40 @@ impl Shares {
         self.reorder(role, framework_id);
         self.drop_if_unused(role);
     }
-    pub(crate) fn granted(&mut self, role: &RoleName, framework_id: &FrameworkId) {
-        let node = self.node(role);
-        node.own_grants += 1;
-        node.members.entry(framework_id.clone()).or_default().grants += 1;
-        self.each_above(role, |node| node.grants += 1);
+    /// It is its turn: it gets so much, and those who got less often come before it next time.
+    pub(crate) fn grant(&mut self, role: &RoleName, framework_id: &FrameworkId, resources: &Resources) {
+        self.use_more(role, framework_id, resources, 1);
     }
+    /// It uses so much more.
     pub(crate) fn charge(&mut self, role: &RoleName, framework_id: &FrameworkId, resources: &Resources) {
+        self.use_more(role, framework_id, resources, 0);
+    }
+    fn use_more(&mut self, role: &RoleName, framework_id: &FrameworkId, resources: &Resources, grants: u64) {
         let node = self.node(role);
         node.own_consumed.add(resources);
-        node.members.entry(framework_id.clone()).or_default().consumed.add(resources);
-        self.each_above(role, |node| node.consumed.add(resources));
-        self.count(role, &resources.unreserved, 1);
+        node.own_grants += grants;
+        let member = node.members.entry(framework_id.clone()).or_default();
+        member.consumed.add(resources);
+        member.grants += grants;
+        self.each_above(role, |node| {
+            node.consumed.add(resources);
+            node.grants += grants;
+            node.counted.more(&resources.unreserved);
+        });
+        self.counts_changed(role);
         self.reorder(role, framework_id);
     }
+    /// It uses so much less.
     pub(crate) fn release(&mut self, role: &RoleName, framework_id: &FrameworkId, resources: &Resources) {
         self.is_relieved = true;
         let node = self.node(role);
         node.own_consumed.take(resources);
         node.members.entry(framework_id.clone()).or_default().consumed.take(resources);
-        self.each_above(role, |node| node.consumed.take(resources));
-        self.count(role, &resources.unreserved, -1);
+        self.each_above(role, |node| {
+            node.consumed.take(resources);
+            node.counted.less(&resources.unreserved);
+        });
+        self.counts_changed(role);
         self.reorder(role, framework_id);
         self.drop_if_unused(role);
     }
@@ -273,7 +286,7 @@ impl Shares {
     }
 
     /// Does something with a role and all above it.
-    fn each_above(&mut self, role: &RoleName, mut change: impl FnMut(&mut Node)) {
+    pub(super) fn each_above(&mut self, role: &RoleName, mut change: impl FnMut(&mut Node)) {
         let mut at = Some(role.clone());
         while let Some(node) = at.as_ref().and_then(|role| self.nodes.get_mut(role)) {
             change(node);
