@@ -289,6 +289,9 @@ impl Master {
             (_, Some(AgentState::Unreachable { .. })) => (OperationState::Unreachable, String::new()),
             (_, Some(AgentState::Gone)) => (OperationState::GoneByOperator, String::new()),
             (Some(known), _) => (known.state, known.message.clone()),
+            (None, None) if agent_id.is_some_and(|agent_id| self.has_given(agent_id)) => {
+                (OperationState::GoneByOperator, String::new())
+            }
             (None, Some(AgentState::Connected { .. } | AgentState::Disconnected { .. }) | None) => {
                 (OperationState::Unknown, String::new())
             }

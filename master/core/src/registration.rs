@@ -381,14 +381,20 @@ impl Master {
         if *next_ping > self.now {
             return;
         }
-        if *pinged - *answered >= u64::from(self.config.ping_misses_max) {
+        // Whoever answers late, but answers, was heard of just now.
+        let unheard = self.now.since(agent.heard);
+        let is_missed = |misses: u32| {
+            *pinged - *answered >= u64::from(misses) && unheard >= Span(self.config.ping_interval.0 * u64::from(misses))
+        };
+        if is_missed(self.config.ping_misses_max) {
             let session = *session;
             self.outbox.push(Command::CloseAgent { session });
             self.sessions.remove(&session);
             self.agent_left(id);
             return;
         }
-        if *pinged - *answered >= u64::from(self.config.silence_misses) && agent.silent.is_none() {
+        let is_silent = is_missed(self.config.silence_misses);
+        if is_silent && agent.silent.is_none() {
             agent.silent = Some(agent.heard);
             self.dirty.agents.insert(id.clone());
         }

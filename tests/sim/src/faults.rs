@@ -176,7 +176,7 @@ impl World {
             10 => {
                 self.counts.hit("fault: stalled disk");
                 match self.rng.index(self.agents.len() + 1) {
-                    0 => self.master.stalled_until = self.now + self.rng.between(100, 4000),
+                    0 => self.master.stalled_until = self.now + self.rng.between(100, 30_000),
                     // Longer than a master waits for an agent that is away.
                     number => self.agents[number - 1].stalled_until = self.now + self.rng.between(100, 60_000),
                 }
@@ -259,6 +259,7 @@ impl World {
         if let Some(link) = self.links.get_mut(&session) {
             link.to_master = link.to_master.max(to_master.unwrap_or_default());
             link.to_peer = link.to_peer.max(to_peer.unwrap_or_default());
+            link.works_since = link.works_since.max(link.to_master).max(link.to_peer);
         }
     }
 

@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use framework_core::record::Snapshot;
-use master_core::view::{AgentView, TaskView};
+use master_core::view::{AgentStateView, AgentView, TaskView};
 use master_core::{Command, Config, Decision, Delta, Event, Master, Pool, Record, RegistrySnapshot, SessionId};
 use model::call::SchedulerEvent;
 use model::link::ToAgent;
@@ -83,7 +83,9 @@ impl World {
             reregister_timeout: Span::seconds(30),
             // Rarer than real ones: the simulator's time is made of them.
             ping_interval: Span::seconds(5),
-            ping_misses_max: 3,
+            ping_misses_max: 4,
+            registry_age_max: Span::seconds(120),
+            registry_count_max: 2,
             ..Config::default()
         };
         let seed = self.rng.next();
@@ -114,6 +116,7 @@ impl World {
         master_core::check(core)?;
         for command in out {
             self.nothing_is_said_too_early(&command)?;
+            self.nobody_is_silent_who_speaks(&command)?;
             self.tell(|| format!("  master wants {command:?}"));
             self.master_wants(command);
         }
@@ -161,6 +164,22 @@ impl World {
             _ => {}
         }
         Ok(())
+    }
+
+    /// An agent that hears and is heard is not silent, whatever the master's disk does.
+    fn nobody_is_silent_who_speaks(&self, command: &Command) -> Result<(), String> {
+        let Command::Changed(Delta::Agent(view)) = command else { return Ok(()) };
+        let (Some(since), AgentStateView::Connected) = (view.silent, view.state) else { return Ok(()) };
+        let Some(host) = self.agents.iter().find(|host| host.name == view.name) else { return Ok(()) };
+        let link = host.session.filter(|_| host.core.is_some()).and_then(|session| self.links.get(&session));
+        let since = self.master.clock.reaches(since);
+        match link {
+            // Its last word may have been the one that the trouble let through.
+            Some(link) if !link.broken && link.works_since < since => {
+                Err(format!("{} is called silent since {since}, its link has worked since {}", view.name, link.works_since))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn master_wants(&mut self, command: Command) {

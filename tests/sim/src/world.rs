@@ -69,6 +69,8 @@ pub(crate) struct Link {
     peer_open: bool,
     pub(crate) to_master: u64,
     pub(crate) to_peer: u64,
+    /// Nothing but latency has hindered it since.
+    pub(crate) works_since: u64,
     /// How much longer than on others everything takes on it.
     pub(crate) slow_to_master: u64,
     pub(crate) slow_to_peer: u64,
@@ -289,6 +291,7 @@ impl World {
             peer_open: true,
             to_master: self.now,
             to_peer: self.now,
+            works_since: self.now,
             slow_to_master,
             slow_to_peer,
             last_to_master: 0,

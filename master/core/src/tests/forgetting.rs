@@ -61,6 +61,13 @@ fn agents_that_are_gone_are_forgotten_by_age_and_refused_for_ever() {
     let known: Vec<_> = world.registry.agents.keys().map(AgentId::as_str).collect();
     assert_eq!(known, ["m-S3"], "the newest stays, or its number would be given again");
     assert_eq!(world.master.agents.len(), 1);
+    world.framework(F, "f", None, &["r"]);
+    let asked = Call::Reconcile { tasks: vec![(task_id("t"), Some(agent_id(1))), (task_id("t"), Some(agent_id(9)))] };
+    assert_eq!(
+        world.call(F, asked),
+        "f100: update t GoneByOperator Reconciliation\nf100: update t Unknown Reconciliation\nf100: done\n",
+        "who waits for what was there hears that it is gone"
+    );
     let refused = "was declared gone";
     for restarted in [false, true] {
         if restarted {
@@ -101,7 +108,8 @@ fn who_is_unreachable_for_weeks_is_given_up_unless_data_is_there() {
     with_data.add(&held("r", "framework/f", Some("v"), disk(10)));
     world.agent(1, registration("empty", None, amount(4, 1024), vec![]));
     world.agent(2, registration("full", None, with_data, vec![]));
-    let offer = world.master.offers.iter().find(|lent| lent.offer.agent_id == agent_id(1)).expect("lent").offer.id.clone();
+    let offer =
+        world.master.offers.iter().find(|lent| lent.offer.agent_id == agent_id(1)).expect("lent").offer.id.clone();
     world.accept(F, offer, vec![Operation::Launch(pod(1, &[("t", amount(1, 0))]))], 0);
     for session in [1, 2] {
         world.step(Event::AgentClosed { session: SessionId(session) });
