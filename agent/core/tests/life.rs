@@ -509,3 +509,40 @@ fn a_registration_says_nothing_that_is_not_on_the_disk() {
     let out = slow(Event::Checkpointed { batch: batch.expect("an end is written down") });
     assert_eq!(registrations(&out), [[TaskState::Failed]], "once, for the session that there is");
 }
+
+#[test]
+fn a_master_that_pings_has_heard_the_registration_and_is_waited_for() {
+    let mut rig = Rig::start(Checkpoint::default(), Timestamp(1000));
+    rig.step(Event::LinkUp);
+    let begin = rig.now;
+    // Its disk takes half a minute; a master that says nothing is given up after fifteen seconds.
+    for number in 1..60 {
+        rig.now = begin + Span::millis(500 * number);
+        rig.hear(ToAgent::Ping { number });
+        rig.step(Event::Tick);
+    }
+    assert!(!rig.take().contains(&Command::CloseLink), "it is there");
+    rig.now = rig.now + Span::seconds(16);
+    rig.step(Event::Tick);
+    assert!(rig.take().contains(&Command::CloseLink), "now it is not");
+}
+
+#[test]
+fn a_registration_is_small_whatever_the_payloads_are() {
+    let mut rig = Rig::registered();
+    for number in 0..5 {
+        let mut pod = pod(&format!("e{number}"), &[(&format!("t{number}"), 1)]);
+        pod.tasks[0].payload = vec![7; 4 << 20].into();
+        rig.hear(ToAgent::Launch { framework: framework(), pod, privileged_allowed: false });
+    }
+    rig.take();
+    rig.step(Event::LinkDown { why: "broken".to_owned() });
+    rig.step(Event::LinkUp);
+    let said = rig.take().into_iter().find_map(|command| match command {
+        Command::Send(FromAgent::Register(said)) => Some(said),
+        _ => None,
+    });
+    let said = said.expect("it registers");
+    assert_eq!(said.tasks.len(), 5, "all of them, and what the master keeps of each");
+    assert!(format!("{said:?}").len() < 64 << 10);
+}

@@ -5,7 +5,8 @@ use framework_core::spec::{
     PortSpec, Propagation, ServiceSpec, Strategy, TaskSpec, VolumeSource, VolumeSpec,
 };
 use framework_core::testing::{World, role};
-use framework_core::{Command, Event, LaunchOutcome};
+use framework_core::{Command, Event, LaunchOutcome, Owner, Scheduler};
+use model::call::NotYetKnown;
 use model::{Milli, Reason, Refusal, TaskState, TaskStatus};
 
 fn task(name: &str, cpus: i64) -> TaskSpec {
@@ -507,4 +508,54 @@ fn gpus_are_declared_when_something_asks_for_them_and_not_before() {
     learning.tasks[0].gpus = Milli(500);
     let refusal = world.set_target(service(vec![pod("plain", 1, 500), learning])).expect_err("refused");
     assert_eq!(refusal.field, "pods[1].tasks[0].gpus");
+}
+
+#[test]
+fn what_a_new_master_does_not_know_yet_is_asked_for_again_and_nothing_is_concluded() {
+    let mut world = World::new(service(vec![pod("web", 2, 500)])).agent("a", 4000, 4096).agent("b", 4000, 4096);
+    deploy(&mut world);
+    let snapshot = world.ask(|scheduler, _, _| scheduler.snapshot());
+    let owner = Owner { framework: "demo".to_owned(), principal: model::Principal::new("framework/demo"), role: role("demo") };
+    let mut scheduler = Scheduler::restore(owner, snapshot);
+    let mut now = model::Timestamp(5_000_000);
+    let step = |scheduler: &mut Scheduler, now, event| {
+        let mut out = Vec::new();
+        scheduler.step(now, event, &mut out);
+        out
+    };
+    let asked = |out: &[Command]| {
+        let asked = out.iter().filter_map(|command| match command {
+            Command::Reconcile(tasks) => Some(tasks.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>()),
+            _ => None,
+        });
+        asked.collect::<Vec<_>>()
+    };
+    let concludes = |out: &[Command]| {
+        out.iter().any(|command| matches!(command, Command::Launch(_) | Command::Kill { .. } | Command::Persist(_)))
+    };
+    let mut questions = asked(&step(&mut scheduler, now, Event::Subscribed));
+    questions.sort();
+    let tasks = questions.last().cloned().expect("its tasks are asked for");
+    assert_eq!((questions.len(), tasks.len()), (2, 2), "all that there are, and those that it knows");
+    let (mut named, mut all) = (0, 0);
+    // The agents take a minute to return. Each time the master says so.
+    for _ in 0..60 {
+        now = now + model::Span::seconds(1);
+        let out = step(&mut scheduler, now, Event::Tick);
+        assert!(!concludes(&out), "{out:?}");
+        for question in asked(&out) {
+            named += usize::from(question == tasks);
+            all += usize::from(question.is_empty());
+            let ask_again = model::Span::seconds(20);
+            let not_yet = NotYetKnown { tasks: question, agents_awaited: 2, ask_again };
+            assert!(!concludes(&step(&mut scheduler, now, Event::NotYetKnown(not_yet))));
+        }
+        if all == 0 {
+            let not_yet = NotYetKnown { tasks: vec![], agents_awaited: 2, ask_again: model::Span::seconds(20) };
+            step(&mut scheduler, now, Event::NotYetKnown(not_yet));
+            all = 1;
+        }
+    }
+    assert!((4..=8).contains(&named), "with pauses that grow: {named}");
+    assert!((3..=4).contains(&all), "and all of them when the master said: {all}");
 }
