@@ -228,8 +228,8 @@ fn parse_name(text: &str) -> Result<Name<'_>, &'static str> {
     };
     let name = name.trim();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
-    if name.is_empty() || !name.chars().all(is_plain) {
-        return Err("must be named with letters, digits and any of _-./");
+    if name.is_empty() || name.len() > 255 || !name.chars().all(is_plain) {
+        return Err("must be named with at most 255 letters, digits and any of _-./");
     }
     if disk.is_some() && name != "disk" {
         return Err("is no disk, and cannot be on one");

@@ -4,7 +4,7 @@ mod reference;
 mod rootfs;
 mod source;
 mod store;
-mod unpack;
+pub(crate) mod unpack;
 
 use std::io;
 use std::path::PathBuf;

@@ -8,6 +8,8 @@ mod checkpoint;
 pub mod config;
 mod container;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod images;
 mod join;

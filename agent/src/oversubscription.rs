@@ -44,7 +44,7 @@ impl QosController for MemoryPressure {
 }
 
 /// The whole percents of `some avg10=12.34 ...`.
-fn stalled_percent(text: &str) -> Option<u32> {
+pub(crate) fn stalled_percent(text: &str) -> Option<u32> {
     let line = text.lines().find_map(|line| line.strip_prefix("some "))?;
     let value = line.split(' ').find_map(|field| field.strip_prefix("avg10="))?;
     value.split('.').next()?.parse().ok()

@@ -7,7 +7,7 @@
 //!   what the task undoes at the end
 //! - `sandbox/<name>/`: a task's files with its logs, `shared/`: what its tasks share; kept until the core forgets the pod
 mod artifacts;
-mod cgroup;
+pub(crate) mod cgroup;
 mod clean_up;
 mod executor;
 mod prepare;

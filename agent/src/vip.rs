@@ -3,12 +3,12 @@
 //!
 //! Rules are made by the program `nft`: it is the one encoder of rules that knows all of them, one script is one
 //! transaction of the kernel's, and a change of some milliseconds is rare. Connections and the route go by netlink.
-mod connections;
+pub(crate) mod connections;
 mod kernel;
 mod lost;
-mod netlink;
+pub(crate) mod netlink;
 mod route;
-mod script;
+pub(crate) mod script;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

@@ -13,3 +13,5 @@ pub const OPTIONS_DEPTH_MAX: usize = 16;
 pub const SERVICE_BYTES_MAX: usize = 512 * 1024;
 /// Instances of one pod that a preflight places: more than a pool has agents.
 pub const PREFLIGHT_INSTANCES_MAX: u32 = 20_000;
+/// Steps of a template: loops within loops end. Our own take some thousands.
+pub const TEMPLATE_STEPS_MAX: u64 = 1_000_000;

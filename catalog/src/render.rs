@@ -7,7 +7,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use model::Refusal;
 use serde_json::{Value, json};
 
-use crate::limits::{OPTIONS_BYTES_MAX, SERVICE_BYTES_MAX};
+use crate::limits::{OPTIONS_BYTES_MAX, SERVICE_BYTES_MAX, TEMPLATE_STEPS_MAX};
 use crate::options::{OptionError, fill_defaults, validate};
 use crate::package::Package;
 use crate::preflight::Needs;
@@ -183,6 +183,7 @@ fn fill_template(
     };
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(TEMPLATE_STEPS_MAX));
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.add_filter("json", |value: Serde<Value>| value.0.to_string());
     for (file, text) in &package.templates {

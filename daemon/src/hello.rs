@@ -36,7 +36,7 @@ pub(crate) async fn read(stream: &mut TcpStream) -> Result<Hello, HelloError> {
     tokio::time::timeout(HELLO_TIME, read_all(stream)).await.unwrap_or(Err(HelloError::TooSlow))
 }
 
-async fn read_all(stream: &mut TcpStream) -> Result<Hello, HelloError> {
+pub(crate) async fn read_all(mut stream: impl AsyncRead + Unpin) -> Result<Hello, HelloError> {
     let mut acceptor = rustls::server::Acceptor::default();
     let mut bytes = Vec::with_capacity(2048);
     let mut fed = 0;
@@ -61,7 +61,7 @@ async fn read_all(stream: &mut TcpStream) -> Result<Hello, HelloError> {
         if room == 0 {
             return Err(HelloError::TooLong);
         }
-        let read = (&mut *stream).take(room as u64).read_buf(&mut bytes).await.map_err(HelloError::Read)?;
+        let read = (&mut stream).take(room as u64).read_buf(&mut bytes).await.map_err(HelloError::Read)?;
         if read == 0 {
             return Err(HelloError::Closed);
         }

@@ -6,6 +6,8 @@
 pub mod client;
 pub mod clock;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hello;
 mod http_client;
 pub mod identity;

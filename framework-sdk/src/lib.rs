@@ -12,6 +12,8 @@
 pub mod config;
 mod engine;
 pub mod framework;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod handle;
 pub mod http;
 mod limits;

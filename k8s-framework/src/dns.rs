@@ -3,7 +3,7 @@
 //!
 //! Wire by hickory; answers by `kubernetes_core::dns`.
 mod serve;
-mod wire;
+pub(crate) mod wire;
 mod zone;
 
 use std::net::{IpAddr, SocketAddr};

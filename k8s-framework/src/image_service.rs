@@ -50,7 +50,7 @@ impl Description {
     pub(crate) fn to_header(&self) -> serde_json::Result<String> {
         Ok(BASE64.encode(serde_json::to_vec(self)?))
     }
-    fn from_headers(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let value = headers.get(DESCRIPTION)?.as_bytes();
         serde_json::from_slice(&BASE64.decode(value).ok()?).ok()
     }

@@ -5,6 +5,8 @@ pub mod add_ons;
 mod archive;
 mod certificates;
 pub mod dns;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod image_service;
 pub mod kube_client;
 pub mod node_cleanup;

@@ -23,7 +23,7 @@ pub struct FieldError {
 impl FieldError {
     /// A field and what is wrong with it.
     pub fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { path: path.into(), problem: problem.into() }
+        Self { path: short(path.into(), PATH_BYTES_MAX), problem: short(problem.into(), PROBLEM_BYTES_MAX) }
     }
     /// A field that must be there and is not.
     pub fn missing(path: impl Into<String>) -> Self {
@@ -33,12 +33,33 @@ impl FieldError {
     pub fn unknown(path: impl Into<String>, number: i32) -> Self {
         Self::new(path, format!("has the unknown value {number}"))
     }
+    /// The same error of a list of resources that its message calls otherwise.
+    #[must_use]
+    pub fn of_list(mut self, name: &str) -> Self {
+        if let Some(rest) = self.path.strip_prefix("resources[") {
+            self.path = short(format!("{name}[{rest}"), PATH_BYTES_MAX);
+        }
+        self
+    }
     /// The same error seen from one level up.
     #[must_use]
     pub fn within(mut self, prefix: &str) -> Self {
         self.path = if prefix.is_empty() { self.path } else { format!("{prefix}.{}", self.path) };
+        self.path = short(self.path, PATH_BYTES_MAX);
         self
     }
+}
+
+/// A path names keys of maps, a problem what was given: both are a peer's words, and end in logs and before people.
+const PATH_BYTES_MAX: usize = 512;
+const PROBLEM_BYTES_MAX: usize = 1024;
+
+fn short(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max - '…'.len_utf8()));
+        text.push('…');
+    }
+    text
 }
 
 impl From<FieldError> for Refusal {
@@ -89,4 +110,16 @@ pub(crate) fn millis_from_seconds(seconds: f64) -> Option<u64> {
 #[allow(clippy::cast_precision_loss)] // exact to 2^53 ms, which is 285,000 years
 pub(crate) fn seconds_from_millis(millis: u64) -> f64 {
     millis as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_said_is_cut_short() {
+        let error = FieldError::new("p", "é".repeat(100_000)).within(&"x".repeat(100_000));
+        assert!(error.to_string().len() < 2000, "{}", error.to_string().len());
+        assert!(error.problem.starts_with("éé") && error.problem.ends_with('…'));
+    }
 }

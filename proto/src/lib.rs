@@ -4,6 +4,7 @@
 //! our own links. Nothing here decides anything; [`convert`] refuses what does not fit and names the field.
 #![allow(missing_debug_implementations)]
 
+pub mod bounds;
 pub mod convert;
 
 pub mod mesos {

@@ -13,6 +13,7 @@ use proto::mezzo::v1::operator_client::OperatorClient;
 
 pub use definition::ServiceDefinition;
 pub use framework::Services;
+pub use record::ServiceRecord;
 
 /// Why the framework ended.
 #[derive(Debug, thiserror::Error)]

@@ -5,6 +5,7 @@ mod apt;
 mod bench;
 mod chaos;
 mod demo;
+mod fuzz;
 mod images;
 mod interrupt;
 mod mezzo;
@@ -47,6 +48,8 @@ enum Command {
     Test(test::Options),
     /// Break a pool under load for some minutes, mend it, and account for every task
     Chaos(chaos::Options),
+    /// Try to break whatever reads other people's bytes, guided by coverage
+    Fuzz(fuzz::Options),
     /// Measure how long a cluster takes to be installed, and to grow, on a pool of its own
     Bench(bench::Options),
 }
@@ -85,6 +88,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Chaos(options) => chaos::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Bench(options) => bench::run(&options),
     }
 }

@@ -43,8 +43,10 @@ pub enum Edit {
 impl Rules {
     /// What a table means here. The agent's own tasks it knows better than the master: those that do not serve are left
     /// out before the master says so. `None`: no virtual address is leased, nothing is to be there.
+    ///
+    /// Networks are told as text and become part of commands: what is none is left out.
     pub fn of(table: &Table, agent: &str, serving: &BTreeSet<(FrameworkId, TaskId)>) -> Option<Rules> {
-        if table.vips.is_empty() {
+        if table.vips.is_empty() || !is_network(&table.vip_range) {
             return None;
         }
         let mut services = BTreeMap::new();
@@ -60,7 +62,8 @@ impl Rules {
             }
         }
         let hairpins = services.values().flatten().map(|(address, _)| *address).collect();
-        Some(Rules { range: table.vip_range.clone(), routable: table.routable.clone(), hairpins, services })
+        let routable = table.routable.iter().filter(|network| is_network(network)).cloned().collect();
+        Some(Rules { range: table.vip_range.clone(), routable, hairpins, services })
     }
 
     /// The edits that make of these rules those. `None`: everything has to be made anew.
@@ -97,6 +100,16 @@ impl Rules {
     pub fn withdraws(&self, next: &Rules) -> bool {
         self.services.iter().any(|(service, backends)| backends.iter().any(|backend| !next.leads(*service, *backend)))
     }
+}
+
+/// An IPv4 address and the length of a prefix, in the one way in which they are written.
+fn is_network(text: &str) -> bool {
+    let read = || {
+        let (address, length) = text.split_once('/')?;
+        let (address, length): (Ipv4Addr, u8) = (address.parse().ok()?, length.parse().ok()?);
+        Some(length <= 32 && format!("{address}/{length}") == text)
+    };
+    read().unwrap_or(false)
 }
 
 impl Agent {
@@ -173,6 +186,20 @@ mod tests {
         }
         assert_eq!(Rules::of(&table(&[1]), "a1", &BTreeSet::new()).expect("leased").services, BTreeMap::new());
         assert_eq!(Rules::of(&Table::default(), "a1", &serving), None);
+    }
+
+    #[test]
+    fn what_is_no_network_does_not_become_a_command() {
+        let mut told = table(&[1]);
+        told.routable.insert("10.9.0.0/16\nflush ruleset".to_owned());
+        let found = Rules::of(&told, "a3", &BTreeSet::new()).expect("leased");
+        assert_eq!(found.routable, ["10.9.0.0/16".to_owned()].into());
+        for bad in
+            ["", "198.18.0.0", "198.18.0.0/33", "198.18.0.0/+8", "198.18.0.0/16 drop", "198.18.0.0/16\nflush ruleset"]
+        {
+            told.vip_range = bad.to_owned();
+            assert_eq!(Rules::of(&told, "a3", &BTreeSet::new()), None, "{bad}");
+        }
     }
 
     #[test]

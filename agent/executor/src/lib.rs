@@ -9,6 +9,8 @@
 //! its mount namespace, the helper clones itself into new namespaces.
 
 pub mod core;
+#[doc(hidden)]
+pub mod fuzzing;
 mod shell;
 
 pub mod link;

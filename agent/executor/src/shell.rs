@@ -1,9 +1,9 @@
 //! The executor's process: prepares itself while it has one thread, then runs the pod on one thread.
 mod check;
 mod clean_up;
-mod convert;
+pub(crate) mod convert;
 mod host;
-mod http;
+pub(crate) mod http;
 mod logs;
 mod peer;
 mod pod;

@@ -22,7 +22,7 @@ pub(crate) fn resolve(rootfs: &Path, text: &str) -> Result<User, String> {
     find(text, &read(rootfs, "etc/passwd"), &read(rootfs, "etc/group"))
 }
 
-fn find(text: &str, passwd: &str, group: &str) -> Result<User, String> {
+pub(crate) fn find(text: &str, passwd: &str, group: &str) -> Result<User, String> {
     let (name, group_name) = text.split_once(':').map_or((text, None), |(name, group)| (name, Some(group)));
     let number = name.parse::<u32>().ok();
     let entry = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| {

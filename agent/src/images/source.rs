@@ -8,7 +8,7 @@ use http::{Request, header};
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::manifest::OciDescriptor;
 use oci_client::secrets::RegistryAuth;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{ImageError, ImageName};
 use crate::limits;
@@ -69,7 +69,7 @@ impl Registries {
                         blob_path(path, &digest)?
                     }
                 };
-                tokio::fs::read(&path).await.map_err(ImageError::disk("read", path))
+                read_document(&path).map_err(ImageError::disk("read", path))
             }
         }
     }
@@ -99,8 +99,8 @@ impl Registries {
             }
             ImageName::Layout { path, .. } => {
                 let from = blob_path(path, digest)?;
-                let mut source = tokio::fs::File::open(&from).await.map_err(ImageError::disk("open", from))?;
-                tokio::io::copy(&mut source, &mut file).await.map_err(ImageError::disk("write", to))?;
+                let source = tokio::fs::File::open(&from).await.map_err(ImageError::disk("open", from))?;
+                tokio::io::copy(&mut source.take(size), &mut file).await.map_err(ImageError::disk("write", to))?;
             }
         }
         file.flush().await.map_err(ImageError::disk("write", to))
@@ -154,10 +154,21 @@ fn blob_path(layout: &Path, digest: &str) -> Result<PathBuf, ImageError> {
     Ok(layout.join("blobs/sha256").join(hex_of(digest)?))
 }
 
+/// A document of a layout: a file may say that it has any number of bytes.
+fn read_document(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(limits::MANIFEST_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > limits::MANIFEST_BYTES_MAX {
+        return Err(std::io::Error::other(format!("it has more than {} bytes", limits::MANIFEST_BYTES_MAX)));
+    }
+    Ok(bytes)
+}
+
 /// The manifest of a layout: the one with the tag, or the only one.
 fn layout_digest(layout: &Path, tag: Option<&str>) -> Result<String, ImageError> {
     let path = layout.join("index.json");
-    let bytes = std::fs::read(&path).map_err(ImageError::disk("read", &path))?;
+    let bytes = read_document(&path).map_err(ImageError::disk("read", &path))?;
     let index: oci_spec::image::ImageIndex = serde_json::from_slice(&bytes).map_err(|error| ImageError::Document {
         what: "the index",
         name: layout.display().to_string(),

@@ -2,14 +2,16 @@
 //! leaves the directory, whiteouts become overlayfs's own.
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufReader, Read};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use pathrs::{InodeType, Root};
+use pathrs::{Handle, InodeType, Root};
 use sha2::{Digest as _, Sha256};
 use tar::EntryType;
 
 use super::ImageError;
+use crate::limits;
 
 /// Unpacks `packed` (plain, gzip or zstd) into the new directory `target`.
 pub(crate) fn layer(packed: &Path, target: &Path, digest: &str, diff_id: &str) -> Result<(), ImageError> {
@@ -19,7 +21,7 @@ pub(crate) fn layer(packed: &Path, target: &Path, digest: &str, diff_id: &str) -
     let mut outer = Hashing::new(BufReader::with_capacity(1 << 18, file));
     let found = {
         let plain = decompress(&mut outer).map_err(ImageError::disk("read", packed))?;
-        let mut inner = Hashing::new(plain);
+        let mut inner = Hashing::new(Limited { inner: plain, left: limits::LAYER_UNPACKED_BYTES_MAX });
         let mut archive = tar::Archive::new(&mut inner);
         archive.set_preserve_permissions(true);
         archive.set_preserve_ownerships(true);
@@ -51,6 +53,7 @@ pub(crate) fn archive(packed: &Path, target: &Path) -> Result<(), ImageError> {
     fs::create_dir(target).map_err(ImageError::disk("make directory", target))?;
     let mut file = BufReader::with_capacity(1 << 18, File::open(packed).map_err(ImageError::disk("open", packed))?);
     let plain = decompress(&mut file).map_err(ImageError::disk("read", packed))?;
+    let plain = Limited { inner: plain, left: limits::LAYER_UNPACKED_BYTES_MAX };
     tar::Archive::new(plain).unpack(target).map_err(ImageError::disk("unpack", packed))?;
     if !target.join("index.json").exists() {
         return Err(ImageError::Document {
@@ -78,8 +81,10 @@ fn entries<R: Read>(archive: &mut tar::Archive<R>, root: &Root, target: &Path, l
         problem: format!("has an entry '{}' that {problem}", path.display()),
     };
     let broken = |source| ImageError::Disk { operation: "unpack layer to", path: target.to_owned(), source };
+    let mut left = limits::LAYER_ENTRIES_MAX;
     for entry in archive.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
+        left = left.checked_sub(1).ok_or_else(|| bad(Path::new(""), "is one too many"))?;
         let path = entry.path().map_err(broken)?.into_owned();
         if path.components().any(|part| matches!(part, Component::ParentDir)) {
             return Err(bad(&path, "leaves the layer"));
@@ -96,7 +101,9 @@ fn entries<R: Read>(archive: &mut tar::Archive<R>, root: &Root, target: &Path, l
         };
         if name == ".wh..wh..opq" {
             make_parent()?;
-            opaque(&target.join(&parent)).map_err(broken)?;
+            // Found as the kernel finds it inside of the layer: a link of this layer's must not lead out of it.
+            let place = if parent.as_os_str().is_empty() { Path::new("/") } else { parent.as_path() };
+            opaque(&root.resolve(place).map_err(library)?).map_err(broken)?;
             continue;
         }
         if let Some(hidden) = name.strip_prefix(".wh.") {
@@ -132,12 +139,9 @@ fn entries<R: Read>(archive: &mut tar::Archive<R>, root: &Root, target: &Path, l
     Ok(())
 }
 
-/// Nothing of lower layers is seen in this directory. Its parents were made by us or are directories of this layer.
-fn opaque(dir: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(dir)?.is_symlink() {
-        return Err(io::Error::other("an opaque directory is a link"));
-    }
-    xattr::set(dir)
+/// Nothing of lower layers is seen in this directory.
+fn opaque(dir: &Handle) -> io::Result<()> {
+    xattr::set(&PathBuf::from(format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd())))
 }
 
 mod xattr {
@@ -151,8 +155,25 @@ mod xattr {
         let path = std::ffi::CString::new(dir.as_os_str().as_bytes()).map_err(io::Error::other)?;
         // SAFETY: the pointers are valid for the call, and the kernel reads one byte of the value.
         let done =
-            unsafe { libc::lsetxattr(path.as_ptr(), c"trusted.overlay.opaque".as_ptr(), c"y".as_ptr().cast(), 1, 0) };
+            unsafe { libc::setxattr(path.as_ptr(), c"trusted.overlay.opaque".as_ptr(), c"y".as_ptr().cast(), 1, 0) };
         if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+/// Fails once more was read than is allowed: some bytes of a compressed file can be any number of them.
+struct Limited<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.left = self
+            .left
+            .checked_sub(count as u64)
+            .ok_or_else(|| io::Error::other("it is larger than a layer may be when it is unpacked"))?;
+        Ok(count)
     }
 }
 
@@ -227,6 +248,40 @@ mod tests {
         assert!(fs::metadata(target.join("etc/gone")).expect("whiteout").file_type().is_char_device());
         let other = layer(&blob, &dir.path().join("other"), &digest(&packed), &digest(b"x"));
         assert!(matches!(other, Err(ImageError::Digest { what: "an unpacked layer", .. })));
+    }
+
+    #[test]
+    fn a_directory_outside_is_not_made_opaque_through_a_link() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let outside = dir.path().join("outside");
+        fs::create_dir(&outside).expect("made");
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(EntryType::Symlink);
+        header.set_size(0);
+        header.set_mode(0o777);
+        header.set_path("link").expect("a short path");
+        header.set_link_name_literal(outside.display().to_string()).expect("a short path");
+        header.set_cksum();
+        builder.append(&header, &b""[..]).expect("appended");
+        add(&mut builder, "link/.wh..wh..opq", b"");
+        let plain = builder.into_inner().expect("built");
+        let blob = dir.path().join("blob");
+        fs::write(&blob, &plain).expect("written");
+        // What becomes of the layer does not matter here.
+        let _ = layer(&blob, &dir.path().join("layer"), &digest(&plain), &digest(&plain));
+        let name = c"trusted.overlay.opaque";
+        let path = std::ffi::CString::new(outside.into_os_string().into_encoded_bytes()).expect("no zero");
+        #[allow(unsafe_code)] // SAFETY: the pointers are valid for the call, and no value is written.
+        let length = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), std::ptr::null_mut(), 0) };
+        assert_eq!(length, -1, "the directory outside has the attribute");
+    }
+
+    #[test]
+    fn more_than_a_layer_may_have_is_not_read() {
+        let mut limited = Limited { inner: io::repeat(7), left: 1000 };
+        let error = io::copy(&mut limited, &mut io::sink()).expect_err("too much");
+        assert!(error.to_string().contains("larger than a layer"), "{error}");
     }
 
     #[test]

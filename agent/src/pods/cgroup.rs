@@ -18,7 +18,7 @@ pub(super) fn place(pid: u32, cgroup: &str) -> Result<(), io::Error> {
 }
 
 /// Mount points of hierarchies. A new cpuset has no processor: nobody can enter it, and it decides nothing here.
-fn hierarchies(mountinfo: &str) -> Vec<PathBuf> {
+pub(crate) fn hierarchies(mountinfo: &str) -> Vec<PathBuf> {
     mountinfo
         .lines()
         .filter_map(|line| {

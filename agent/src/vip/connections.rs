@@ -23,7 +23,7 @@ const TCP: u8 = 6;
 
 /// A connection of a client to a service, and the backend it was led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     pub(super) client: Endpoint,
     pub(super) service: Endpoint,
     pub(super) backend: Endpoint,
@@ -67,7 +67,7 @@ fn forget(conntrack: &mut Netlink, connection: &Connection) -> io::Result<()> {
 }
 
 /// A TCP connection out of an entry.
-fn connection(entry: &[u8]) -> Option<Connection> {
+pub(crate) fn connection(entry: &[u8]) -> Option<Connection> {
     let original = attribute(entry, TUPLE_ORIGINAL)?;
     let (client, service) = tuple(original)?;
     let (backend, _) = tuple(attribute(entry, TUPLE_REPLY)?)?;

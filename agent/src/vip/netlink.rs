@@ -89,7 +89,7 @@ impl Netlink {
 }
 
 /// Kind, sequence number, payload, and what comes after.
-fn message(bytes: &[u8]) -> Option<(u16, u32, &[u8], &[u8])> {
+pub(crate) fn message(bytes: &[u8]) -> Option<(u16, u32, &[u8], &[u8])> {
     let length = usize::try_from(number(bytes, 0)?).ok()?;
     let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
     let payload = bytes.get(HEADER..length)?;

@@ -15,7 +15,7 @@ pub(super) const TABLE: &str = "mezzo_vip";
 const MARK: &str = "0x200000";
 
 /// Everything anew, whatever was there before.
-pub(super) fn whole(rules: &Rules) -> String {
+pub(crate) fn whole(rules: &Rules) -> String {
     let range = &rules.range;
     let mut lines: Vec<String> = [
         "add table ip T",
@@ -67,7 +67,7 @@ pub(super) fn whole(rules: &Rules) -> String {
 }
 
 /// Only the edits.
-pub(super) fn edits(edits: &[Edit]) -> String {
+pub(crate) fn edits(edits: &[Edit]) -> String {
     let mut lines = Vec::new();
     for edit in edits {
         match edit {

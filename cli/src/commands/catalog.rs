@@ -2,6 +2,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use catalog::limits::OPTIONS_DEPTH_MAX;
 use proto::mezzo::v1::{
     InstallPackageRequest, Installation, ListInstallationsRequest, PackageDetail, SearchCatalogRequest,
     ShowPackageRequest, UninstallPackageRequest, UpdatePackageRequest,
@@ -237,12 +238,7 @@ fn read_file(path: &Path) -> Result<Value> {
         let file = std::fs::File::open(path).map_err(|error| reading(&error))?;
         file.take(limits::OPTIONS_BYTES_MAX).read_to_string(&mut text).map_err(|error| reading(&error))?;
     }
-    let value: Value = match path.extension().and_then(|end| end.to_str()) {
-        Some("toml") => toml::from_str(&text).map_err(|error| reading(&error))?,
-        // YAML holds JSON.
-        Some("yaml" | "yml") => serde_saphyr::from_str(&text).map_err(|error| reading(&error))?,
-        _ => serde_json::from_str(&text).map_err(|error| reading(&error))?,
-    };
+    let value = parse(&text, path.extension().and_then(|end| end.to_str())).map_err(|error| reading(&*error))?;
     if value.is_object() {
         Ok(value)
     } else {
@@ -250,7 +246,31 @@ fn read_file(path: &Path) -> Result<Value> {
     }
 }
 
-fn set(options: &mut Value, path: &str, value: Value) -> Result<()> {
+/// What was typed, as far as it fits a line.
+fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(100).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// A file of options by its name's end.
+pub(crate) fn parse(text: &str, extension: Option<&str>) -> std::result::Result<Value, Box<dyn std::error::Error>> {
+    Ok(match extension {
+        Some("toml") => toml::from_str(text)?,
+        // YAML holds JSON.
+        Some("yaml" | "yml") => serde_saphyr::from_str(text)?,
+        _ => serde_json::from_str(text)?,
+    })
+}
+
+pub(crate) fn set(options: &mut Value, path: &str, value: Value) -> Result<()> {
+    let depth = path.split('.').count();
+    if depth > OPTIONS_DEPTH_MAX || path.split('.').any(str::is_empty) {
+        let words = format!("--set {}: names of options joined by '.', at most {OPTIONS_DEPTH_MAX}", shown(path));
+        return Err(Failure::usage(words, ""));
+    }
     let mut place = options;
     for key in path.split('.') {
         let Value::Object(map) = place else {

@@ -1,5 +1,5 @@
 //! `mezzo kubernetes`: words for what a cluster's own framework does. Speaks to `/service/<name>/` alone.
-mod archive;
+pub(crate) mod archive;
 mod backup;
 mod certificates;
 mod images;

@@ -6,7 +6,7 @@ use kubernetes_core::dns::{self, Answer, Data, Kind, TTL, Zone};
 
 /// What becomes of a question.
 #[derive(Debug)]
-pub(super) enum Handled {
+pub(crate) enum Handled {
     /// The answer.
     Reply(Message),
     /// Somebody else knows.
@@ -14,7 +14,7 @@ pub(super) enum Handled {
 }
 
 /// Answers a message from the zone; without a zone the cluster was not seen yet, and nothing may be denied.
-pub(super) fn handle(request: &Message, zone: Option<&Zone>) -> Handled {
+pub(crate) fn handle(request: &Message, zone: Option<&Zone>) -> Handled {
     let mut reply = Message::response(request.metadata.id, request.metadata.op_code);
     reply.metadata.recursion_desired = request.metadata.recursion_desired;
     reply.metadata.recursion_available = true;

@@ -87,7 +87,7 @@ impl Reader {
 
     async fn receive(&self, message: wire::FrameworkCall) {
         let sequence = message.sequence;
-        match self.decode(message) {
+        match decode(self.session, &self.principal, message) {
             Ok(event) => self.core.tell(event).await,
             Err(refusal) => {
                 let refusal = Some(convert::refusal_to_wire(&refusal));
@@ -97,25 +97,30 @@ impl Reader {
             }
         }
     }
+}
 
-    fn decode(&self, message: wire::FrameworkCall) -> Result<Event, Refusal> {
-        if message.version != convert::link::VERSION {
-            let (theirs, ours) = (message.version, convert::link::VERSION);
-            return Err(refusal::malformed(
-                "version",
-                format!("the framework speaks version {theirs} of the link, this master version {ours}"),
-            ));
-        }
-        let call = message.call.map(|call| convert::call::from_wire(&call, &self.principal)).transpose();
-        let call = call.map_err(|error| Refusal::from(error.within("call")))?;
-        let writes = message.writes.into_iter();
-        let writes = writes.map(|write| StateWrite { key: write.key, value: write.value.map(|value| value.to_vec()) });
-        Ok(Event::FrameworkCalled {
-            session: self.session,
-            sequence: message.sequence,
-            call,
-            writes: writes.collect(),
-            read_state: message.read_state,
-        })
+/// A call, checked as far as it can be without the core.
+pub(crate) fn decode(
+    session: SessionId,
+    principal: &Principal,
+    message: wire::FrameworkCall,
+) -> Result<Event, Refusal> {
+    if message.version != convert::link::VERSION {
+        let (theirs, ours) = (message.version, convert::link::VERSION);
+        return Err(refusal::malformed(
+            "version",
+            format!("the framework speaks version {theirs} of the link, this master version {ours}"),
+        ));
     }
+    let call = message.call.map(|call| convert::call::from_wire(&call, principal)).transpose();
+    let call = call.map_err(|error| Refusal::from(error.within("call")))?;
+    let writes = message.writes.into_iter();
+    let writes = writes.map(|write| StateWrite { key: write.key, value: write.value.map(|value| value.to_vec()) });
+    Ok(Event::FrameworkCalled {
+        session,
+        sequence: message.sequence,
+        call,
+        writes: writes.collect(),
+        read_state: message.read_state,
+    })
 }

@@ -5,6 +5,8 @@ mod describe;
 mod events;
 mod files;
 mod frameworks;
+#[doc(hidden)]
+pub(crate) mod fuzzing;
 mod gateway;
 mod holdings;
 mod images;

@@ -40,17 +40,17 @@ pub(super) async fn set_weight(context: &Context, request: &wire::SetWeightReque
     context.core.ask(OperatorRequest::SetWeight { role, weight_milli }).await
 }
 
-fn role(name: &str, field: &str) -> Result<RoleName, Refusal> {
+pub(super) fn role(name: &str, field: &str) -> Result<RoleName, Refusal> {
     RoleName::new(name).map_err(|error| refusal::malformed(field, format!("'{name}' is no role: it {error}")))
 }
 
-fn amounts(amounts: &wire::Amounts, field: &str) -> Result<BTreeMap<String, Milli>, Refusal> {
+pub(super) fn amounts(amounts: &wire::Amounts, field: &str) -> Result<BTreeMap<String, Milli>, Refusal> {
     let one = |(name, units): (&String, &f64)| Ok((name.clone(), milli(*units, &format!("{field}[{name}]"))?));
     amounts.scalars.iter().map(one).collect()
 }
 
 #[allow(clippy::cast_possible_truncation)] // bounded just before
-fn milli(units: f64, field: &str) -> Result<Milli, Refusal> {
+pub(super) fn milli(units: f64, field: &str) -> Result<Milli, Refusal> {
     if !(0.0..=UNITS_MAX).contains(&units) {
         return Err(refusal::malformed(field, format!("{units} is no amount")));
     }

@@ -16,6 +16,8 @@ use wire::offer::operation::Type as OperationType;
 use wire::scheduler as sched;
 use wire::scheduler::call::Type as CallType;
 
+/// The longest address of a framework's API.
+const URL_BYTES_MAX: usize = 2048;
 /// A year: longer filters mean the same (Mesos cuts there too).
 const REFUSE_SECONDS_MAX: f64 = 31_536_000.0;
 
@@ -110,13 +112,15 @@ pub fn from_wire(call: &sched::Call, principal: &Principal) -> Result<Call, Fiel
             let accept = call.accept_inverse_offers.as_ref();
             let accept = accept.ok_or_else(|| FieldError::missing("accept_inverse_offers"))?;
             let field = "accept_inverse_offers.inverse_offer_ids";
-            Ok(Call::AcceptInverseOffers { offers: self::offers(&accept.inverse_offer_ids, field)? })
+            let offers = self::offers(&accept.inverse_offer_ids, field)?;
+            Ok(Call::AcceptInverseOffers { offers, filter: inverse_filter(accept.filters.as_ref()) })
         }
         CallType::DeclineInverseOffers => {
             let decline = call.decline_inverse_offers.as_ref();
             let decline = decline.ok_or_else(|| FieldError::missing("decline_inverse_offers"))?;
             let field = "decline_inverse_offers.inverse_offer_ids";
-            Ok(Call::DeclineInverseOffers { offers: self::offers(&decline.inverse_offer_ids, field)? })
+            let offers = self::offers(&decline.inverse_offer_ids, field)?;
+            Ok(Call::DeclineInverseOffers { offers, filter: inverse_filter(decline.filters.as_ref()) })
         }
         CallType::AcknowledgeOperationStatus => {
             let acknowledge = call.acknowledge_operation_status.as_ref();
@@ -152,6 +156,9 @@ pub fn from_wire(call: &sched::Call, principal: &Principal) -> Result<Call, Fiel
 fn info_from_wire(info: &wire::FrameworkInfo, principal: &Principal) -> Result<FrameworkInfo, FieldError> {
     if info.name.is_empty() || info.name.len() > 255 {
         return Err(FieldError::new("name", "must have 1 to 255 bytes"));
+    }
+    if info.webui_url.as_ref().is_some_and(|url| url.len() > URL_BYTES_MAX) {
+        return Err(FieldError::new("webui_url", format!("has more than {URL_BYTES_MAX} bytes")));
     }
     if let Some(claimed) = &info.principal
         && claimed != principal.as_str()
@@ -218,6 +225,7 @@ fn min_allocatable(filters: &wire::OfferFilters) -> Result<Vec<Quantities>, Fiel
         let mut quantities = Quantities::default();
         for (name, scalar) in &set.quantities {
             let path = format!("min_allocatable_resources.quantities[{name}]");
+            resources::check_name(name, || path.clone())?;
             if name == "ports" {
                 return Err(FieldError::new(path, "is no scalar"));
             }
@@ -243,6 +251,11 @@ fn filter(filters: Option<&wire::Filters>) -> Filter {
         Some(millis) => Filter { refuse: Span(millis) },
         None => Filter::default(),
     }
+}
+
+/// Who sends no filter is not asked again by itself; who sends one without a length means the default.
+fn inverse_filter(filters: Option<&wire::Filters>) -> Option<Filter> {
+    filters.map(|filters| filter(Some(filters)))
 }
 
 fn operation_from_wire(operation: &wire::offer::Operation, out: &mut Vec<Operation>) -> Result<(), FieldError> {
@@ -419,14 +432,16 @@ pub fn to_wire(call: &Call, framework_id: Option<&FrameworkId>) -> Result<sched:
             out.reconcile = Some(sched::call::Reconcile { tasks: tasks.collect() });
             CallType::Reconcile
         }
-        Call::AcceptInverseOffers { offers } => {
+        Call::AcceptInverseOffers { offers, filter } => {
             let inverse_offer_ids = offers.iter().map(offer_to_wire).collect();
-            out.accept_inverse_offers = Some(sched::call::AcceptInverseOffers { inverse_offer_ids, filters: None });
+            let filters = filter.map(filter_to_wire);
+            out.accept_inverse_offers = Some(sched::call::AcceptInverseOffers { inverse_offer_ids, filters });
             CallType::AcceptInverseOffers
         }
-        Call::DeclineInverseOffers { offers } => {
+        Call::DeclineInverseOffers { offers, filter } => {
             let inverse_offer_ids = offers.iter().map(offer_to_wire).collect();
-            out.decline_inverse_offers = Some(sched::call::DeclineInverseOffers { inverse_offer_ids, filters: None });
+            let filters = filter.map(filter_to_wire);
+            out.decline_inverse_offers = Some(sched::call::DeclineInverseOffers { inverse_offer_ids, filters });
             CallType::DeclineInverseOffers
         }
     };
@@ -602,6 +617,8 @@ mod tests {
             },
             Call::ReconcileOperations { operations: vec![(operation, Some(agent.clone()))] },
             Call::Accept { offers: vec![], operations, filter: Filter::default() },
+            Call::AcceptInverseOffers { offers: vec![], filter: None },
+            Call::DeclineInverseOffers { offers: vec![], filter: Some(Filter { refuse: Span(1500) }) },
             Call::Reconcile { tasks: vec![(id, Some(agent))] },
         ] {
             let wire = to_wire(&call, None).expect("fits");

@@ -16,15 +16,40 @@ const GROUP_CONSTRAINTS_MAX: usize = 64;
 const TEXT_BYTES_MAX: usize = 1024;
 /// A compiled expression, in bytes: some thousands of states.
 const PROGRAM_BYTES_MAX: usize = 64 * 1024;
+/// Expressions of one framework: 16 MiB of them, compiled within a second.
+const EXPRESSIONS_MAX: usize = 256;
 
 pub(super) fn from_wire(constraints: Option<&wire::OfferConstraints>) -> Result<OfferConstraints, FieldError> {
     let mut out = OfferConstraints::default();
+    let count = constraints.map_or(0, expressions);
+    if count > EXPRESSIONS_MAX {
+        let problem = format!("have {count} expressions, more than {EXPRESSIONS_MAX}");
+        return Err(FieldError::new("role_constraints", problem));
+    }
     for (role, constraints) in constraints.into_iter().flat_map(|constraints| &constraints.role_constraints) {
         let path = format!("role_constraints[{role}]");
         let groups = role_groups(constraints).map_err(|error| error.within(&path))?;
         out.0.insert(role_name(role, &path)?, groups);
     }
     Ok(out)
+}
+
+/// How many expressions would have to be compiled.
+fn expressions(constraints: &wire::OfferConstraints) -> usize {
+    let groups = constraints.role_constraints.values().flat_map(|role| &role.groups);
+    let predicates = groups.flat_map(|group| &group.attribute_constraints).filter_map(|it| it.predicate.as_ref());
+    predicates
+        .filter(|predicate| match predicate.predicate {
+            Some(WirePredicate::TextMatches(_) | WirePredicate::TextNotMatches(_)) => true,
+            Some(
+                WirePredicate::Exists(_)
+                | WirePredicate::NotExists(_)
+                | WirePredicate::TextEquals(_)
+                | WirePredicate::TextNotEquals(_),
+            )
+            | None => false,
+        })
+        .count()
 }
 
 fn role_groups(constraints: &wire::offer_constraints::RoleConstraints) -> Result<Vec<Vec<Constraint>>, FieldError> {
@@ -95,9 +120,14 @@ fn text(text: Option<&String>, path: &str) -> Result<String, FieldError> {
 
 fn pattern(regex: Option<&String>, path: &str) -> Result<Pattern, FieldError> {
     let text = text(regex, path)?;
-    let mut builder = RegexBuilder::new(&format!("^(?:{text})$"));
-    builder.size_limit(PROGRAM_BYTES_MAX).dfa_size_limit(PROGRAM_BYTES_MAX).nest_limit(32);
-    let regex = builder.build().map_err(|error| FieldError::new(path, format!("is no expression: {error}")))?;
+    let compiled = |text: &str| {
+        let mut builder = RegexBuilder::new(text);
+        builder.size_limit(PROGRAM_BYTES_MAX).dfa_size_limit(PROGRAM_BYTES_MAX).nest_limit(32);
+        builder.build().map_err(|error| FieldError::new(path, format!("is no expression: {error}")))
+    };
+    // By itself first: `a)|(?:b` is one only between the parentheses, and would match more than the whole text.
+    compiled(&text)?;
+    let regex = compiled(&format!("^(?:{text})$"))?;
     Ok(Pattern::new(text, move |text| regex.is_match(text)))
 }
 
@@ -168,9 +198,23 @@ mod tests {
         {
             assert_eq!(pattern.is_match(text), expected, "{text}");
         }
-        for bad in ["(", "a{1000}{1000}", &"(".repeat(100), &"x".repeat(2000)] {
+        for bad in ["(", "a)|(?:b", "a{1000}{1000}", &"(".repeat(100), &"x".repeat(2000)] {
             assert!(with(bad).is_err(), "{}", &bad[..bad.len().min(20)]);
         }
+    }
+
+    #[test]
+    fn more_expressions_than_can_be_paid_for_are_refused() {
+        let role = model::RoleName::new("r").expect("valid");
+        let matches =
+            || Constraint { selector: Selector::Hostname, predicate: Predicate::Matches(Pattern::new("a", |_| true)) };
+        let of = |count: usize| {
+            let groups: Vec<Vec<Constraint>> =
+                (0..count).map(|_| matches()).collect::<Vec<_>>().chunks(8).map(<[_]>::to_vec).collect();
+            from_wire(to_wire(&OfferConstraints([(role.clone(), groups)].into())).as_ref()).map_err(|error| error.path)
+        };
+        assert!(of(EXPRESSIONS_MAX).is_ok());
+        assert_eq!(of(EXPRESSIONS_MAX + 1), Err("role_constraints".to_owned()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `mesos.v1.Resource` lists and [`model::Resources`].
 use std::collections::BTreeMap;
 
+use model::resources::{InvalidStack, STACK_MAX};
 use model::{Disk, Holding, Milli, Principal, Quantities, Ranges, Reservation, Resources, RoleName, Volume, VolumeId};
 
 use super::{FieldError, role_name};
@@ -15,6 +16,12 @@ const UNITS_MAX: f64 = 1_099_511_627_776.0;
 const ITEMS_MAX: usize = 4096;
 /// The longest name of a resource or of a thing.
 const NAME_MAX: usize = 255;
+/// Resources in one list: 512 titles of eight kinds each, as many as an agent may have.
+const RESOURCES_MAX: usize = 4096;
+/// Kinds of them beside the usual: each is looked at with every change of any.
+const KINDS_MAX: usize = 256;
+/// [`UNITS_MAX`] in thousandths: what all resources of one name may be together.
+const MILLI_MAX: i64 = 1000 << 40;
 
 /// To the wire; `role` becomes the allocation role of every resource (offers carry it, totals do not).
 pub fn to_wire_allocated(resources: &Resources, role: Option<&RoleName>) -> Vec<wire::Resource> {
@@ -181,11 +188,15 @@ pub fn labels_from_wire(labels: &wire::Labels) -> BTreeMap<String, String> {
 /// # Errors
 /// Names the resource and field that does not fit.
 pub fn from_wire(list: &[wire::Resource]) -> Result<Resources, FieldError> {
-    let mut out = Resources::default();
+    if list.len() > RESOURCES_MAX {
+        return Err(FieldError::new("resources", format!("has {} entries, more than {RESOURCES_MAX}", list.len())));
+    }
+    let (mut out, mut sum) = (Resources::default(), Quantities::default());
     for (i, resource) in list.iter().enumerate() {
         let path = |field: &str| format!("resources[{i}].{field}");
         let part = one(resource, &path)?;
-        let repeated = out.sum().common(&part.sum());
+        let own = part.sum();
+        let repeated = own.common(&sum);
         if let Some(ranges) = [&repeated.ports].into_iter().chain(repeated.ranges.values()).find(|own| !own.is_empty())
         {
             return Err(FieldError::new(path("ranges"), format!("repeats the {} {ranges}", resource.name)));
@@ -197,12 +208,42 @@ pub fn from_wire(list: &[wire::Resource]) -> Result<Resources, FieldError> {
         if part.held.iter().any(twice) {
             return Err(FieldError::new(path("disk.persistence"), "repeats a volume"));
         }
-        if repeated.disks.keys().any(|disk| disk.is_exclusive() && part.sum().disks.contains_key(disk)) {
+        if repeated.disks.keys().any(Disk::is_exclusive) {
             return Err(FieldError::new(path("disk.source"), "repeats a mount"));
         }
+        sum.add(&own);
+        bounded(&sum, &own, &path)?;
         out.add(&part);
     }
     Ok(out)
+}
+
+/// Whether all resources up to one, whose quantities are `own`, can be counted together.
+fn bounded(sum: &Quantities, own: &Quantities, path: &dyn Fn(&str) -> String) -> Result<(), FieldError> {
+    let amounts = own.scalars().map(|(name, _)| sum.scalar(name));
+    let disks = own.disks.keys().filter_map(|disk| sum.disks.get(disk).copied());
+    if amounts.chain(disks).any(|amount| amount.0 > MILLI_MAX) {
+        return Err(FieldError::new(path("scalar.value"), "is absurd, together with those of its name before it"));
+    }
+    let mut ranges = [&sum.ports].into_iter().chain(own.ranges.keys().filter_map(|name| sum.ranges.get(name)));
+    if ranges.any(|ranges| ranges.as_slice().len() > ITEMS_MAX) {
+        return Err(FieldError::new(path("ranges"), format!("makes more than {ITEMS_MAX} ranges of its name")));
+    }
+    if own.sets.keys().filter_map(|name| sum.sets.get(name)).any(|things| things.len() > ITEMS_MAX) {
+        return Err(FieldError::new(path("set"), format!("makes more than {ITEMS_MAX} things of its name")));
+    }
+    if sum.custom.len() + sum.disks.len() + sum.ranges.len() + sum.sets.len() > KINDS_MAX {
+        return Err(FieldError::new(path("name"), format!("is one name or disk too many: {KINDS_MAX} are allowed")));
+    }
+    Ok(())
+}
+
+/// A name that a resource may have.
+pub(super) fn check_name(name: &str, path: impl FnOnce() -> String) -> Result<(), FieldError> {
+    if name.is_empty() || name.len() > NAME_MAX || name.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        return Err(FieldError::new(path(), format!("must have 1 to {NAME_MAX} bytes without white space")));
+    }
+    Ok(())
 }
 
 fn one(resource: &wire::Resource, path: &dyn Fn(&str) -> String) -> Result<Resources, FieldError> {
@@ -230,9 +271,7 @@ fn quantities(resource: &wire::Resource, path: &dyn Fn(&str) -> String) -> Resul
     let mut out = Quantities::default();
     let name = resource.name.as_str();
     let is_fixed = matches!(name, "cpus" | "mem" | "disk" | "gpus" | "ports");
-    if name.is_empty() || name.len() > NAME_MAX || name.contains(|c: char| c.is_control() || c.is_whitespace()) {
-        return Err(FieldError::new(path("name"), format!("must have 1 to {NAME_MAX} bytes without white space")));
-    }
+    check_name(name, || path("name"))?;
     match Type::try_from(resource.r#type) {
         Ok(Type::Scalar) if name != "ports" => {
             let value = resource.scalar.as_ref().ok_or_else(|| FieldError::missing(path("scalar")))?.value;
@@ -327,6 +366,11 @@ fn holding(resource: &wire::Resource, path: &dyn Fn(&str) -> String) -> Result<O
             vec![info]
         }
         ([_, ..], Some(_)) => return Err(FieldError::new(path("role"), "must not be set together with reservations")),
+        // Before they are stacked: what is nested deeply cannot even be dropped.
+        (stack, None) if stack.len() > STACK_MAX => {
+            let problem = format!("do not fit: {}", InvalidStack::TooDeep);
+            return Err(FieldError::new(path("reservations"), problem));
+        }
         (stack, None) => stack.to_vec(),
     };
     let mut layers = Vec::with_capacity(infos.len());
@@ -413,6 +457,32 @@ mod tests {
 
     fn with_value(name: &str, value: f64) -> wire::Resource {
         wire::Resource { scalar: Some(wire::value::Scalar { value }), ..scalar(name, Milli(1)) }
+    }
+
+    #[test]
+    fn lists_that_cost_more_than_they_say_are_refused() {
+        let told = |list: &[wire::Resource]| from_wire(list).map_err(|error| error.path);
+        // Together more than fits a number.
+        let most = scalar("cpus", Milli(MILLI_MAX));
+        assert_eq!(told(&[most.clone(), most]), Err("resources[1].scalar.value".to_owned()));
+        let many = |count: usize| (0..count).map(|i| scalar(&format!("r{i}"), Milli(1))).collect::<Vec<_>>();
+        assert_eq!(told(&many(KINDS_MAX + 1)), Err(format!("resources[{KINDS_MAX}].name")));
+        assert_eq!(told(&vec![scalar("cpus", Milli(1)); RESOURCES_MAX + 1]), Err("resources".to_owned()));
+        let numbers = |from: u64| wire::Resource {
+            r#type: Type::Ranges.into(),
+            scalar: None,
+            ranges: Some(wire::value::Ranges {
+                range: (0..ITEMS_MAX as u64 / 2 + 1)
+                    .map(|i| wire::value::Range { begin: from + 3 * i, end: from + 3 * i })
+                    .collect(),
+            }),
+            ..scalar("vlans", Milli(1))
+        };
+        assert_eq!(told(&[numbers(0), numbers(1_000_000)]), Err("resources[1].ranges".to_owned()));
+        // A stack so deep that dropping it would end the process.
+        let layer = || wire::resource::ReservationInfo { role: Some("a".to_owned()), ..Default::default() };
+        let deep = wire::Resource { reservations: vec![layer(); 200_000], ..scalar("cpus", Milli(1)) };
+        assert_eq!(told(&[deep]), Err("resources[0].reservations".to_owned()));
     }
 
     #[test]

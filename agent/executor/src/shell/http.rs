@@ -23,7 +23,7 @@ use crate::limits::{HTTP_BODY_BYTES_MAX, PEM_BYTES_MAX};
 
 /// Why an HTTP check failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HttpCheckError {
+pub(crate) enum HttpCheckError {
     #[error("{0} is no port")]
     Port(u32),
     #[error("'{0}' is neither http nor https")]
@@ -77,7 +77,7 @@ pub(super) async fn get(pid: i32, check: &HttpCheck) -> Result<String, HttpCheck
     }
 }
 
-async fn request<S>(stream: S, host: &str, port: u16, path: &str) -> Result<String, HttpCheckError>
+pub(crate) async fn request<S>(stream: S, host: &str, port: u16, path: &str) -> Result<String, HttpCheckError>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {

@@ -16,9 +16,9 @@ const TEXT_BYTES_MAX: u64 = 4 << 20;
 
 /// What a manifest says, as far as it matters here.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Manifest {
+pub(crate) struct Manifest {
     pub(super) format: u32,
-    pub(super) id: String,
+    pub(crate) id: String,
     pub(super) cluster: String,
     pub(super) created: u64,
     pub(super) options: Value,
@@ -37,8 +37,8 @@ struct Part {
 
 /// A whole backup; the snapshot is in a file of its own.
 #[derive(Clone)]
-pub(super) struct Backup {
-    pub(super) manifest: Manifest,
+pub(crate) struct Backup {
+    pub(crate) manifest: Manifest,
     pub(super) secrets: String,
     /// The manifest as it is in the file.
     pub(super) raw: Value,
@@ -61,7 +61,7 @@ pub(super) fn read(file: &Path, snapshot: Option<&Path>) -> Result<Backup> {
     Ok(whole)
 }
 
-fn check(input: impl Read, out: &mut dyn Write) -> std::result::Result<Backup, String> {
+pub(crate) fn check(input: impl Read, out: &mut dyn Write) -> std::result::Result<Backup, String> {
     let words = |error: std::io::Error| error.to_string();
     let (mut manifest, mut secrets, mut parts) = (None, None, Vec::new());
     let mut whole = Sha256::new();
@@ -69,6 +69,10 @@ fn check(input: impl Read, out: &mut dyn Write) -> std::result::Result<Backup, S
     for entry in tar.entries().map_err(words)? {
         let mut entry = entry.map_err(words)?;
         let name = entry.path().map_err(words)?.to_string_lossy().into_owned();
+        // A few bytes can say that a file is any number of zeros.
+        if !entry.header().entry_type().is_file() {
+            return Err(format!("its {name} is no plain file"));
+        }
         let size = entry.size();
         let text = |entry: &mut dyn Read| {
             let mut text = String::new();
@@ -163,6 +167,22 @@ mod tests {
         ])
         .unwrap_or_else(|why| panic!("{why}"));
         assert_eq!((snapshot.as_slice(), backup.manifest.id.as_str()), (b"onetwo".as_slice(), "demo-7"));
+    }
+
+    #[test]
+    fn a_file_of_nothing_but_holes_is_refused() {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::GNUSparse);
+        header.set_path("etcd/00000").expect("a short path");
+        header.set_size(0);
+        let gnu = header.as_gnu_mut().expect("it is one");
+        gnu.set_real_size(1 << 60);
+        header.set_cksum();
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append(&header, &b""[..]).expect("appended");
+        let bytes = builder.into_inner().expect("ended");
+        let why = check(bytes.as_slice(), &mut std::io::sink()).err().expect("refused");
+        assert_eq!(why, "its etcd/00000 is no plain file");
     }
 
     #[test]
