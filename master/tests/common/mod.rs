@@ -171,6 +171,16 @@ impl Agent {
         })
         .await
     }
+    /// Answers pings until the stream ends, or the test does.
+    pub fn answer_pings(mut self) -> tokio::task::JoinHandle<()> {
+        tokio::spawn(async move {
+            while let Ok(Some(message)) = self.from_master.message().await {
+                if let Some(wire::master_message::Kind::Ping(ping)) = message.kind {
+                    self.send(wire::agent_message::Kind::Pong(wire::Pong { number: ping.number })).await;
+                }
+            }
+        })
+    }
     /// Waits until the master ends the stream.
     pub async fn ended(&mut self) -> Option<Status> {
         within("the end of the agent's stream", async {
