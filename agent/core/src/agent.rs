@@ -55,6 +55,8 @@ pub struct Agent {
     pub(crate) volumes_set: Option<u64>,
     /// Volumes that left the holdings while a pod still had them.
     pub(crate) volumes_doomed: bool,
+    /// What may be taken back has changed and no master was told: the registration under way may not have it.
+    pub(crate) revocable_unsaid: bool,
     pub(crate) rng: Rng,
     pub(crate) now: Timestamp,
     dirty_agent: bool,
@@ -108,6 +110,7 @@ impl Agent {
             peers: Vec::new(),
             volumes_set: None,
             volumes_doomed: false,
+            revocable_unsaid: false,
             rng: Rng::new(seed),
             now,
             dirty_agent,

@@ -198,6 +198,9 @@ impl Agent {
         if let Some(generation) = self.volumes_set.filter(|generation| *generation > 0) {
             self.later(Command::Send(FromAgent::Applied { generation }));
         }
+        if std::mem::take(&mut self.revocable_unsaid) {
+            self.later(Command::Send(FromAgent::Revocable(self.total.revocable.clone())));
+        }
         let waiting: Vec<_> =
             self.index.iter().map(|((_, task_id), pod_id)| (pod_id.clone(), task_id.clone())).collect();
         for (pod_id, task_id) in waiting {

@@ -15,6 +15,8 @@ impl Agent {
         self.total.revocable = revocable.clone();
         if self.is_registered() {
             out.push(Command::Send(FromAgent::Revocable(revocable)));
+        } else {
+            self.revocable_unsaid = true;
         }
     }
 

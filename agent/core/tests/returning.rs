@@ -181,6 +181,24 @@ fn what_may_be_taken_back_ends_when_it_is_needed_the_youngest_first() {
 }
 
 #[test]
+fn what_is_estimated_while_it_registers_is_told_when_it_has() {
+    let agent = Agent::new(config(4, "1", "b"), Checkpoint::default(), 1, Timestamp(1000)).expect("it starts");
+    let mut rig = Rig { agent, disk: Checkpoint::default(), out: Vec::new() };
+    rig.step(Event::Tick);
+    rig.step(Event::LinkUp);
+    rig.step(Event::Estimated { revocable: cpus(2) });
+    let told = Command::Send(FromAgent::Revocable(cpus(2)));
+    assert!(!rig.out.contains(&told), "the master does not know it yet");
+    rig.hear(ToAgent::Registered {
+        agent_id: AgentId::new("m-S1").expect("valid"),
+        pod_subnet: "10.9.1.0/24".to_owned(),
+        pod_range: "10.9.0.0/16".to_owned(),
+        ping_timeout: Span::seconds(3600),
+    });
+    assert!(rig.out.contains(&told), "{:?}", rig.out);
+}
+
+#[test]
 fn several_pods_have_a_shared_volume_and_one_an_own_one() {
     let mut rig = Rig::start(config(4, "1", "b"), Checkpoint::default()).expect("it starts");
     let volume = |id: &str, shared| {
