@@ -249,8 +249,8 @@ fn parse_value(name: &str, disk: Option<Disk>, value: &str) -> Result<Quantities
         let inner = value.strip_prefix('{').and_then(|inner| inner.strip_suffix('}')).unwrap_or_default();
         let things: Vec<&str> = inner.split(',').map(str::trim).collect();
         let set: std::collections::BTreeSet<String> = things.iter().map(|thing| (*thing).to_owned()).collect();
-        if set.len() < things.len() || set.contains("") {
-            return Err("must be a set of names, each once, like {a,b}");
+        if set.len() < things.len() || set.contains("") || set.iter().any(|thing| thing.len() > 255) {
+            return Err("must be a set of names of at most 255 bytes, each once, like {a,b}");
         }
         out.sets.insert(name.to_owned(), set);
     } else {

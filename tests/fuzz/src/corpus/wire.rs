@@ -211,8 +211,8 @@ pub fn calls() -> Vec<Vec<u8>> {
         Call::AcknowledgeOperation { agent_id: agent(), operation_id: id(OperationId::new("op")), uuid: UpdateId(7) },
         Call::Reconcile { tasks: vec![(id(TaskId::new("web.1")), agent())] },
         Call::ReconcileOperations { operations: vec![(id(OperationId::new("op")), agent())] },
-        Call::AcceptInverseOffers { offers: offers() },
-        Call::DeclineInverseOffers { offers: offers() },
+        Call::AcceptInverseOffers { offers: offers(), filter: None },
+        Call::DeclineInverseOffers { offers: offers(), filter: Some(Filter { refuse: Span(1500) }) },
     ];
     let constrained = crate::targets::constraint::of(["node-[0-9]+", "a|b"].into_iter());
     let read = convert::call::from_wire(&constrained, &principal()).expect("good constraints");
@@ -260,7 +260,7 @@ pub fn events() -> Vec<Vec<u8>> {
     };
     let events = [
         SchedulerEvent::Subscribed { framework_id: id(FrameworkId::new("f-1")) },
-        SchedulerEvent::Offers(vec![offer]),
+        SchedulerEvent::Offers(vec![offer.into()]),
         SchedulerEvent::Rescind(id(OfferId::new("o-1"))),
         SchedulerEvent::InverseOffers(vec![inverse]),
         SchedulerEvent::RescindInverseOffer(id(OfferId::new("i-1"))),
