@@ -515,7 +515,8 @@ fn what_a_new_master_does_not_know_yet_is_asked_for_again_and_nothing_is_conclud
     let mut world = World::new(service(vec![pod("web", 2, 500)])).agent("a", 4000, 4096).agent("b", 4000, 4096);
     deploy(&mut world);
     let snapshot = world.ask(|scheduler, _, _| scheduler.snapshot());
-    let owner = Owner { framework: "demo".to_owned(), principal: model::Principal::new("framework/demo"), role: role("demo") };
+    let owner =
+        Owner { framework: "demo".to_owned(), principal: model::Principal::new("framework/demo"), role: role("demo") };
     let mut scheduler = Scheduler::restore(owner, snapshot);
     let mut now = model::Timestamp(5_000_000);
     let step = |scheduler: &mut Scheduler, now, event| {
