@@ -1,7 +1,9 @@
 //! An agent's shell and machine: a disk, and executors that outlive the agent.
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_core::{Agent, AgentConfig, Command, Decision, End, Event, PodId, Report, ReportKind, VolumeKey, Write};
+use agent_core::{
+    Agent, AgentConfig, Command, Decision, End, EndCause, Event, PodId, Report, ReportKind, VolumeKey, Write,
+};
 use master_core::{Event as MasterEvent, SessionId};
 use model::link::FromAgent;
 use model::{FrameworkId, Milli, Quantities, TaskId};
@@ -415,7 +417,13 @@ impl World {
             let end = End::Signal(9);
             self.after(delay, Happening::TaskEnds { agent, pod: pod.clone(), task: other, end, asked });
         }
-        let kind = ReportKind::Ended { end: end.clone(), oom_kills: 0, killed_on_request: asked, why: String::new() };
+        let kind = ReportKind::Ended {
+            end: end.clone(),
+            oom_kills: 0,
+            killed_on_request: asked,
+            why: String::new(),
+            cause: EndCause::Other,
+        };
         self.report(agent, pod, task, kind)
     }
 
