@@ -1,6 +1,7 @@
 //! How a framework (and the HTTP API) speaks to its running scheduler.
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use daemon::client::HttpClient;
 use framework_core::Undone;
@@ -68,6 +69,25 @@ pub(crate) enum Request {
 }
 
 impl Handle {
+    /// One whose scheduler has ended: its state is these entries, and everything that changes something is refused. For
+    /// tests of frameworks.
+    ///
+    /// # Errors
+    /// If no identity can be made.
+    #[doc(hidden)]
+    pub fn ended(framework: &str, entries: BTreeMap<String, Vec<u8>>) -> Result<Self, Box<dyn std::error::Error>> {
+        daemon::tls::install_crypto_provider();
+        let principal = model::Principal::new(format!("framework/{framework}"));
+        let (dns_names, addresses) = (Vec::new(), Vec::new());
+        let valid = std::time::Duration::from_secs(3600);
+        let wanted = daemon::identity::CertificateRequest { principal, dns_names, addresses, valid };
+        let identity = daemon::identity::CertificateAuthority::create("ended")?.issue(&wanted)?;
+        // Nobody listens there, and nobody hears what is asked.
+        let master = HttpClient::new("127.0.0.1:1", "master.mezzo", &identity)?;
+        let (requests, published) = (mpsc::channel(1).0, watch::channel(Arc::default()).1);
+        let state = StateStore { entries: Arc::new(RwLock::new(entries)), requests: requests.clone() };
+        Ok(Self { requests, published, state, master, framework: framework.into(), given: "{}".into() })
+    }
     /// The framework's state.
     pub fn state(&self) -> &StateStore {
         &self.state

@@ -316,3 +316,6 @@ async fn metrics(State(handle): State<Handle>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,3 +164,6 @@ fn no_service(name: &str) -> Response {
 fn refused(status: StatusCode, refusal: &Refusal) -> Response {
     (status, Json(refusal)).into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -348,6 +348,16 @@ mod tests {
         let vip = [198, 18, 0, 1].into();
         let context = Context { cluster: "demo", options: &options, secrets: &secrets, view: &view, vip, member: None };
         let error = context.apiserver(&placement(), [192, 0, 2, 7].into()).expect_err("nothing is placed");
-        assert_eq!(error.message, "no etcd member has a place yet");
+        assert_eq!((error.code.as_str(), error.message.as_str()), ("K8S0007", "no etcd member has a place yet"));
+        let task = TaskId::new("t").expect("an id");
+        let instance = PodInstance {
+            name: InstanceName::new("other", 0),
+            pod: framework_sdk::spec::PodSpec { name: "other".to_owned(), ..Default::default() },
+            tasks: [("t".to_owned(), task)].into(),
+            executor_id: ExecutorId::new("e").expect("an id"),
+            has_new_volumes: false,
+        };
+        let error = context.render(&instance, &placement()).expect_err("no pod of the topology");
+        assert_eq!((error.code.as_str(), error.message.as_str()), ("K8S0006", "there is no pod 'other'"));
     }
 }

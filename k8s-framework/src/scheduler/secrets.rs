@@ -198,6 +198,19 @@ mod tests {
         assert_eq!(settled.service_account(), old.service_account());
     }
 
+    #[tokio::test]
+    async fn keys_that_cannot_be_read_or_kept_are_not_made_anew() {
+        let damaged = [(KEY.to_owned(), b"{".to_vec())].into();
+        let handle = framework_sdk::Handle::ended("demo", damaged).expect("made");
+        let refusal = Secrets::load_or_make(handle.state(), 30).await.map(drop).expect_err("damaged");
+        assert!(refusal.code == "K8S0004" && refusal.message.contains("cannot be read"), "{refusal}");
+        assert_eq!(handle.state().get(KEY), Some(b"{".to_vec()), "they may be mended");
+        let handle = framework_sdk::Handle::ended("demo", Default::default()).expect("made");
+        let refusal = Secrets::load_or_make(handle.state(), 30).await.map(drop).expect_err("not stored");
+        assert!(refusal.code == "K8S0005" && refusal.message.contains("are not made"), "{refusal}");
+        assert_eq!(handle.state().get(KEY), None);
+    }
+
     #[test]
     fn what_was_made_is_read_back() {
         let made = Secrets::make(30).expect("made");

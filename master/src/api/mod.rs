@@ -84,7 +84,10 @@ pub(crate) fn router(context: &Arc<Context>) -> Router {
 /// What nothing is behind, said like every other refusal.
 async fn no_such_route(method: http::Method, uri: http::Uri) -> refusal::Refused {
     let message = format!("the master serves no {method} {}", uri.path());
-    refusal::Refused(refusal::not_found(message, "client and server may be of different versions: compare `mezzo --version`"))
+    refusal::Refused(refusal::not_found(
+        message,
+        "client and server may be of different versions: compare `mezzo --version`",
+    ))
 }
 
 /// Who asks; nobody without a certificate.
