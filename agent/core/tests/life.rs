@@ -538,10 +538,10 @@ fn a_registration_is_small_whatever_the_payloads_are() {
     rig.take();
     rig.step(Event::LinkDown { why: "broken".to_owned() });
     rig.step(Event::LinkUp);
-    let said = rig.take().into_iter().find_map(|command| match command {
-        Command::Send(FromAgent::Register(said)) => Some(said),
-        _ => None,
-    });
+    let said = rig
+        .take()
+        .into_iter()
+        .find_map(|command| if let Command::Send(FromAgent::Register(said)) = command { Some(said) } else { None });
     let said = said.expect("it registers");
     assert_eq!(said.tasks.len(), 5, "all of them, and what the master keeps of each");
     assert!(format!("{said:?}").len() < 64 << 10);

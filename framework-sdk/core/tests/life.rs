@@ -525,9 +525,9 @@ fn what_a_new_master_does_not_know_yet_is_asked_for_again_and_nothing_is_conclud
         out
     };
     let asked = |out: &[Command]| {
-        let asked = out.iter().filter_map(|command| match command {
-            Command::Reconcile(tasks) => Some(tasks.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>()),
-            _ => None,
+        let asked = out.iter().filter_map(|command| {
+            let Command::Reconcile(tasks) = command else { return None };
+            Some(tasks.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>())
         });
         asked.collect::<Vec<_>>()
     };

@@ -281,7 +281,11 @@ impl Master {
             }
             let (count, limit) = (kept_bytes(head), limits::TASK_HEAD_BYTES_MAX);
             if count > limit {
-                return Err(Rejected::TooMany { what: "bytes of name, discovery, secrets and titles of one task", count, limit });
+                return Err(Rejected::TooMany {
+                    what: "bytes of name, discovery, secrets and titles of one task",
+                    count,
+                    limit,
+                });
             }
             if let Some(name) = head.limits.below(&head.resources.sum()) {
                 return Err(Rejected::LimitBelowRequest { task_id, name });
@@ -374,7 +378,8 @@ impl Master {
 
 /// How much the master keeps of a task, about: texts count, and titles are all texts.
 fn kept_bytes(head: &TaskHead) -> usize {
-    let port = |port: &model::task::DiscoveryPort| 32 + port.name.len() + port.vip.as_ref().map_or(0, |vip| vip.name.len());
+    let port =
+        |port: &model::task::DiscoveryPort| 32 + port.name.len() + port.vip.as_ref().map_or(0, |vip| vip.name.len());
     let discovery = head.discovery.iter().map(|found| found.name.len() + found.ports.iter().map(port).sum::<usize>());
     let secrets = head.secrets.iter().map(|key| 16 + key.len()).sum::<usize>();
     let title = |holding: &model::Holding| format!("{holding:?}").len() / 2;

@@ -62,10 +62,7 @@ impl Round {
         1 + match self {
             Round::Tasks { asked, not_yet } => asked.len() + not_yet.len(),
             Round::TheseOperations { asked } => asked.len(),
-            Round::Missed { .. }
-            | Round::Operations { .. }
-            | Round::AllTasks { .. }
-            | Round::AllOperations { .. } => 0,
+            Round::Missed { .. } | Round::Operations { .. } | Round::AllTasks { .. } | Round::AllOperations { .. } => 0,
         }
     }
     /// Nothing was told of it yet, and it is about everything: another one of its kind would say the same.
@@ -210,7 +207,8 @@ impl Master {
     pub(crate) fn not_yet(&mut self, id: &FrameworkId, tasks: Vec<TaskId>, agents_awaited: u32) {
         if agents_awaited > 0 {
             let left = self.recovered_by.since(self.now);
-            let ask_again = left.clamp(limits::ASK_AGAIN_MIN, self.config.reregister_timeout.max(limits::ASK_AGAIN_MIN));
+            let ask_again =
+                left.clamp(limits::ASK_AGAIN_MIN, self.config.reregister_timeout.max(limits::ASK_AGAIN_MIN));
             let not_yet = NotYetKnown { tasks, agents_awaited, ask_again };
             self.tell_framework(id, SchedulerEvent::NotYetKnown(not_yet));
         }

@@ -30,9 +30,8 @@ impl Master {
         for id in self.forgotten_by_time() {
             self.forget_agent(&id);
         }
-        let waits = |agent: &crate::agent::Agent| {
-            matches!(agent.state, AgentState::Unreachable { .. } | AgentState::Gone)
-        };
+        let waits =
+            |agent: &crate::agent::Agent| matches!(agent.state, AgentState::Unreachable { .. } | AgentState::Gone);
         if self.agents.values().any(waits) {
             self.collect_later();
         }

@@ -9,6 +9,7 @@ pub use crate::withheld::{Remedy, Withheld};
 
 /// One decision.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant)] // one at a time
 pub enum Decision {
     /// A grant became an offer.
     Granted(Arc<Offer>),

@@ -224,7 +224,9 @@ fn operations_are_told(master: &Master) -> Result<(), String> {
         let armed =
             again.is_some_and(|at| master.timers.contains(at, Timer::Operation(framework_id.clone(), id.clone())));
         let waits = framework.is_some_and(|framework| framework.answers.kept() > 0);
-        ensure(armed || !hears || waits || !found.state.is_terminal(), || format!("operation {id} is never told again"))?;
+        ensure(armed || !hears || waits || !found.state.is_terminal(), || {
+            format!("operation {id} is never told again")
+        })?;
     }
     Ok(())
 }
@@ -260,7 +262,11 @@ fn everything_is_bounded(master: &Master) -> Result<(), String> {
         + master.frameworks.len() * (1 + offers);
     for (what, count, limit) in [
         ("agents", master.agent_names.len(), limits::AGENTS_MAX),
-        ("answers due", master.frameworks.values().map(|f| f.answers.kept()).max().unwrap_or(0), limits::ANSWERS_DUE_MAX),
+        (
+            "answers due",
+            master.frameworks.values().map(|f| f.answers.kept()).max().unwrap_or(0),
+            limits::ANSWERS_DUE_MAX,
+        ),
         ("frameworks", master.framework_names.len(), limits::FRAMEWORKS_MAX),
         ("ended frameworks", master.frameworks.len() - master.framework_names.len(), limits::TORN_DOWN_MAX),
         ("sessions", master.sessions.len(), limits::SESSIONS_MAX),

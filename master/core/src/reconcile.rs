@@ -41,6 +41,8 @@ impl Master {
                 Some(AgentState::Connected { .. } | AgentState::Disconnected { .. }) => TaskState::Gone,
                 Some(AgentState::Unreachable { .. }) => TaskState::Unreachable,
                 Some(AgentState::Gone) => TaskState::GoneByOperator,
+                // Given up so long ago that it was forgotten.
+                None if self.has_given(agent_id) => TaskState::GoneByOperator,
                 None => TaskState::Unknown,
             },
             None if agents_awaited > 0 => return None,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use model::call::{InverseOffer, NotYetKnown, Offer, SchedulerEvent, Unavailability};
 use model::{OperationState, OperationStatus, Span, Timestamp};
 
-use super::{FieldError, agent_id, executor_id, framework_id, offer_id, operation_id, resources, role_name, task, task_id};
+use super::{
+    FieldError, agent_id, executor_id, framework_id, offer_id, operation_id, resources, role_name, task, task_id,
+};
 use crate::mesos::v1 as wire;
 use crate::mezzo::v1::{InverseOfferExtension, OfferExtension};
 use wire::scheduler as sched;
@@ -27,7 +29,8 @@ pub fn to_wire(event: &SchedulerEvent, master: Option<&wire::MasterInfo>) -> sch
             EventType::Subscribed
         }
         SchedulerEvent::Offers(offers) => {
-            out.offers = Some(sched::event::Offers { offers: offers.iter().map(|offer| offer_to_wire(offer)).collect() });
+            out.offers =
+                Some(sched::event::Offers { offers: offers.iter().map(|offer| offer_to_wire(offer)).collect() });
             EventType::Offers
         }
         SchedulerEvent::Rescind(id) => {
@@ -127,7 +130,9 @@ pub fn from_wire(event: &sched::Event) -> Result<Option<SchedulerEvent>, FieldEr
         EventType::Offers => {
             let offers = event.offers.as_ref().ok_or_else(|| missing("offers"))?;
             let read = |(i, offer)| {
-                offer_from_wire(offer).map(Arc::new).map_err(|error: FieldError| error.within(&format!("offers.offers[{i}]")))
+                offer_from_wire(offer)
+                    .map(Arc::new)
+                    .map_err(|error: FieldError| error.within(&format!("offers.offers[{i}]")))
             };
             SchedulerEvent::Offers(offers.offers.iter().enumerate().map(read).collect::<Result<_, _>>()?)
         }

@@ -388,7 +388,8 @@ mod tests {
         let port = |external, vip| DiscoveryPort { number: 443, name: "https".to_owned(), external, vip };
         let ports = vec![port(true, model::task::Vip::new("api", 443)), port(false, None)];
         let large = TaskHead {
-            resources: model::Quantities { cpus: model::Milli(1), mem: model::Milli(1234), ..Default::default() }.into(),
+            resources: model::Quantities { cpus: model::Milli(1), mem: model::Milli(1234), ..Default::default() }
+                .into(),
             discovery: Some(Discovery { name: "api".to_owned(), ports, checked: true }),
             kill_grace: Some(Span(1500)),
             secrets: vec!["secret/a".to_owned(), "secret/b".to_owned()],

@@ -175,9 +175,10 @@ impl World {
         let since = self.master.clock.reaches(since);
         match link {
             // Its last word may have been the one that the trouble let through.
-            Some(link) if !link.broken && link.works_since < since => {
-                Err(format!("{} is called silent since {since}, its link has worked since {}", view.name, link.works_since))
-            }
+            Some(link) if !link.broken && link.works_since < since => Err(format!(
+                "{} is called silent since {since}, its link has worked since {}",
+                view.name, link.works_since
+            )),
             Some(_) | None => Ok(()),
         }
     }

@@ -135,6 +135,17 @@ fn a_pod_has_only_so_many_tasks() {
 }
 
 #[test]
+fn what_the_master_keeps_of_a_task_has_a_limit() {
+    let mut world = World::new(Config::default());
+    world.framework(F, "f", None, &["r"]);
+    world.agent(1, registration("one", None, amount(4, 1024), vec![]));
+    let mut large = pod(1, &[("t", amount(0, 1))]);
+    large.tasks[0].head.name = "x".repeat(limits::TASK_HEAD_BYTES_MAX + 1);
+    let text = world.accept(F, offer_id(1), vec![Operation::Launch(large)], 0);
+    assert!(text.contains("8193 bytes of name, discovery, secrets and titles of one task are more than"), "{text}");
+}
+
+#[test]
 fn the_range_of_virtual_addresses_has_an_end() {
     let mut world = World::new(Config::default());
     world.registry.pool.vip_range = "198.18.0.0/30".to_owned();

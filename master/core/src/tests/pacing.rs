@@ -151,7 +151,8 @@ fn what_waits_to_be_told_is_bounded() {
         let call = Some(Call::Reconcile { tasks: tasks.clone() });
         let event = Event::FrameworkCalled { session: F, sequence, call, writes: vec![], read_state: false };
         let others = reader.step(&mut world, event);
-        refusals += others.iter().filter(|command| matches!(command, Command::ReplyCall { result: Err(_), .. })).count();
+        refusals +=
+            others.iter().filter(|command| matches!(command, Command::ReplyCall { result: Err(_), .. })).count();
         check(&world.master).expect("invariants hold");
     }
     assert_eq!(refusals, 2, "two as large as may be wait, and no more");
