@@ -8,6 +8,8 @@ mod common;
 
 use common::{Agent, Framework, Pool, within};
 use prost::Message as _;
+use proto::mesos::v1 as mesos;
+use proto::mesos::v1::scheduler;
 use proto::mezzo::v1 as wire;
 use proto::mezzo::v1::pool_event::Kind;
 use tonic::Streaming;
@@ -63,6 +65,40 @@ async fn a_reader_gets_what_there_is_and_then_every_change_of_what_it_wants() {
             break;
         }
     }
+    pool.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_is_too_slow_hears_so_and_gets_everything_anew() {
+    let pool = Pool::start().await;
+    let mut web = Framework::connect(&pool, "web", &pool.identity("framework/web").await).await;
+    // What is shown of it is large, so that the connection is soon full.
+    web.subscribe("", Some(&format!("http://10.0.0.1:1/{}", "x".repeat(1900)))).await;
+    let mut slow = watch(&pool, &["framework"]).await;
+    while next(&mut slow).await != Kind::SnapshotEnd(wire::Done {}) {}
+    // More than is kept for readers, and than fits into the connection.
+    let kinds = [scheduler::call::Type::Suppress, scheduler::call::Type::Revive];
+    for (number, kind) in kinds.into_iter().cycle().take(11_000).enumerate() {
+        let call = scheduler::Call {
+            framework_id: Some(mesos::FrameworkId { value: web.id.clone() }),
+            r#type: Some(kind.into()),
+            ..scheduler::Call::default()
+        };
+        let sequence = web.call(Some(call), Vec::new()).await;
+        if number % 50 == 49 {
+            web.result(sequence).await.expect("nobody else waits for a slow reader");
+        }
+    }
+    let missed = loop {
+        match next(&mut slow).await {
+            Kind::Framework(_) => {}
+            Kind::Missed(missed) => break missed,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(missed > 0);
+    assert!(matches!(next(&mut slow).await, Kind::Framework(framework) if framework.name == "web"), "everything anew");
+    assert_eq!(next(&mut slow).await, Kind::SnapshotEnd(wire::Done {}));
     pool.stop().await;
 }
 
