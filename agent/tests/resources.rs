@@ -51,6 +51,26 @@ fn reading(mut task: mesos::TaskInfo) -> mesos::TaskInfo {
     task
 }
 
+/// For how much of the last ten seconds some task of this machine waited for memory, in percent.
+fn waiting_for_memory() -> f64 {
+    let text = std::fs::read_to_string("/proc/pressure/memory").expect("the kernel says it");
+    let value = text.split("avg10=").nth(1).and_then(|rest| rest.split(' ').next());
+    value.and_then(|value| value.parse().ok()).expect("a number")
+}
+
+/// A file of so many MiB that is on the disk and not in memory: who reads it pays for that. To write it from a container with
+/// little memory could end that container.
+fn write_uncached(path: &Path, mib: usize) {
+    use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(path).expect("made");
+    for _ in 0..mib {
+        file.write_all(&[0; 1 << 20]).expect("written");
+    }
+    file.sync_all().expect("on the disk");
+    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).expect("forgotten");
+}
+
 fn eventually(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
@@ -188,6 +208,7 @@ async fn what_may_be_taken_back_is_taken_when_memory_is_short_and_nothing_else()
     // With its registration or after it.
     let lent = |book: &common::Book| book.revocable.cpus.max(book.registrations[0].total.revocable.cpus);
     world.wait("the agent says what may be taken back", |book| lent(book) == Milli::units(2)).await;
+    eventually("nobody else on this machine waits for memory", || waiting_for_memory() < 1.0);
     let loan = Resources { revocable: amount(1000, 0), ..Resources::default() };
     let memory = Resources::from(amount(0, 32));
     let firm = Resources::from(amount(500, 32));
@@ -202,9 +223,12 @@ async fn what_may_be_taken_back_is_taken_when_memory_is_short_and_nothing_else()
     assert_eq!(world.cgroup("cpu", "1-p2", "old", "cpu.shares"), "10", "beside others it counts nearly nothing");
     assert_eq!(world.cgroup("cpu", "0-p1", "firm", "cpu.shares"), "512");
     // A file that does not fit into its memory, read again and again: whoever does that waits for memory.
-    let greedy = "dd if=/dev/zero of=$MEZZO_SANDBOX/big bs=1M count=96 2>/dev/null; busybox sync; \
-                  trap 'exit 0' TERM; for n in 1 2; do while :; do cat $MEZZO_SANDBOX/big >/dev/null; done & done; wait";
-    world.launch("p4", &[task(&world, "greedy", greedy, &[&Resources::from(amount(1000, 12))])]).await;
+    let greedy = "while ! test -e $MEZZO_SANDBOX/go; do sleep 0.05; done; trap 'exit 0' TERM; for n in 1 2; do while :; do cat $MEZZO_SANDBOX/big >/dev/null; done & done; wait";
+    world.launch("p4", &[task(&world, "greedy", greedy, &[&Resources::from(amount(1000, 16))])]).await;
+    world.running("greedy").await;
+    let sandbox = world.state_dir().join("pods/3-p4/sandbox/greedy");
+    write_uncached(&sandbox.join("big"), 96);
+    std::fs::write(sandbox.join("go"), "").expect("written");
     let end = world.ended("young").await;
     assert_eq!((end.state, end.reason), (TaskState::Gone, Some(Reason::ContainerPreempted)), "{}", end.message);
     assert!(end.message.contains("preempted: tasks waited for memory"), "{}", end.message);

@@ -203,6 +203,11 @@ async fn a_shared_volume_is_not_destroyed_under_its_tasks(disks: &Disks, kern: &
 async fn what_may_be_taken_back_is(kern: &mut Scheduler) -> Result<()> {
     let loan = Resources { revocable: amount(1000, 0), ..Resources::default() };
     let (firm, memory) = (Resources::from(amount(200, 32)), Resources::from(amount(0, 32)));
+    until("nobody else on this machine waits for memory", SOON, || {
+        let text = fs::read_to_string("/proc/pressure/memory").context("read the pressure")?;
+        let value = text.split("avg10=").nth(1).and_then(|rest| rest.split(' ').next()).context("find the pressure")?;
+        Ok(value.parse::<f64>().context("read the pressure")? < 1.0)
+    })?;
     let is_lent = |offer: &Offer| offer.resources.revocable.cpus == Milli::units(2);
     let offer = kern.offer("what may be taken back", is_lent).await?;
     let operations = vec![
@@ -215,10 +220,10 @@ async fn what_may_be_taken_back_is(kern: &mut Scheduler) -> Result<()> {
         kern.told(task, TaskState::Running).await?;
     }
     // A file that does not fit into its memory, read again and again: whoever does that waits for memory.
-    let greedy = "dd if=/dev/zero of=big bs=1M count=96 2>/dev/null; sync; trap 'exit 0' TERM; \
+    let greedy = "dd if=/dev/zero of=big bs=1M count=96 oflag=dsync 2>/dev/null; trap 'exit 0' TERM; \
                   for n in 1 2; do while :; do cat big > /dev/null; done & done; wait";
     let offer = kern.offer("a processor", |offer| offer.resources.unreserved.cpus >= Milli::units(1)).await?;
-    let takes = Resources::from(amount(1000, 12));
+    let takes = Resources::from(amount(1000, 16));
     let done = kern.accept(&offer, vec![script(&offer, "greedy", greedy, &takes, false)?]).await?;
     ensure!(done.is_ok(), "{done:?}");
     let end = kern.told("lent", TaskState::Gone).await?;
