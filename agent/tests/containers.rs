@@ -197,6 +197,9 @@ async fn an_operator_executes_in_a_container() {
     let mut world = World::start("exec").await;
     world.launch("p1", &[world.task("t1", "export INSIDE=1; exec sleep 1000")]).await;
     world.running("t1").await;
+    let metrics = world.http().get("/metrics", 1 << 20).await.expect("metrics");
+    let metrics = String::from_utf8(metrics.to_vec()).expect("text");
+    assert!(metrics.contains("mezzo_agent_tasks 1\n") && metrics.contains("mezzo_agent_pods_running 1\n"), "{metrics}");
     let start = wire::ExecStart {
         task_id: "t1".to_owned(),
         argv: ["/bin/sh", "-c", "cat; echo $MEZZO_TASK_ID >&2; exit 9"].map(str::to_owned).to_vec(),

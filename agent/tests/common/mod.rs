@@ -407,6 +407,11 @@ impl World {
         wire::agent_operator_client::AgentOperatorClient::new(channel)
     }
 
+    pub fn http(&self) -> daemon::client::HttpClient {
+        let (address, server) = (format!("127.0.0.1:{}", self.port), format!("{}.agent.mezzo", self.name));
+        daemon::client::HttpClient::new(&address, &server, &self.operator).expect("a client")
+    }
+
     /// What a task printed, as soon as it printed some word.
     pub async fn log_until(&self, task: &str, word: &str) -> String {
         let request =
