@@ -109,7 +109,7 @@ fn rarer_resources_are_offered_used_and_taken_back() -> Result<()> {
         gpus_are_for_those_who_say_that_they_want_some(&pool, &mut kern).await?;
         files_are_on_the_disk_that_was_asked_for(&disks, &mut kern).await?;
         a_shared_volume_is_not_destroyed_under_its_tasks(&disks, &mut kern).await?;
-        what_may_be_taken_back_is(&mut kern).await?;
+        what_may_be_taken_back_is(&pool, &mut kern).await?;
         a_service_takes_a_gpu(&pool, &mut kern).await?;
         kern.call(&model::call::Call::Teardown).await?.map_err(|refusal| anyhow::anyhow!("refused: {refusal:?}"))
     }))?;
@@ -200,7 +200,7 @@ async fn a_shared_volume_is_not_destroyed_under_its_tasks(disks: &Disks, kern: &
     Ok(())
 }
 
-async fn what_may_be_taken_back_is(kern: &mut Scheduler) -> Result<()> {
+async fn what_may_be_taken_back_is(pool: &Pool, kern: &mut Scheduler) -> Result<()> {
     let loan = Resources { revocable: amount(1000, 0), ..Resources::default() };
     let (firm, memory) = (Resources::from(amount(200, 32)), Resources::from(amount(0, 32)));
     until("nobody else on this machine waits for memory", SOON, || {
@@ -220,12 +220,14 @@ async fn what_may_be_taken_back_is(kern: &mut Scheduler) -> Result<()> {
         kern.told(task, TaskState::Running).await?;
     }
     // A file that does not fit into its memory, read again and again: whoever does that waits for memory.
-    let greedy = "dd if=/dev/zero of=big bs=1M count=96 oflag=dsync 2>/dev/null; trap 'exit 0' TERM; \
+    let greedy = "while ! test -e go; do sleep 0.1; done; trap 'exit 0' TERM; \
                   for n in 1 2; do while :; do cat big > /dev/null; done & done; wait";
     let offer = kern.offer("a processor", |offer| offer.resources.unreserved.cpus >= Milli::units(1)).await?;
-    let takes = Resources::from(amount(1000, 16));
+    let takes = Resources::from(amount(1000, 24));
     let done = kern.accept(&offer, vec![script(&offer, "greedy", greedy, &takes, false)?]).await?;
     ensure!(done.is_ok(), "{done:?}");
+    kern.told("greedy", TaskState::Running).await?;
+    write_uncached(&sandbox_of(pool, "greedy")?)?;
     let end = kern.told("lent", TaskState::Gone).await?;
     ensure!(end.reason == Some(Reason::ContainerPreempted), "{end:?}");
     ensure!(end.message.contains("waited for memory"), "{}", end.message);
@@ -237,6 +239,25 @@ async fn what_may_be_taken_back_is(kern: &mut Scheduler) -> Result<()> {
         kern.told(task, TaskState::Killed).await?;
     }
     Ok(())
+}
+
+fn sandbox_of(pool: &Pool, task: &str) -> Result<std::path::PathBuf> {
+    let pods = pool.place().join("agent-1/pods");
+    let mut entries = fs::read_dir(&pods).with_context(|| format!("list {}", pods.display()))?.flatten();
+    let pod = entries.find(|entry| entry.file_name().to_string_lossy().ends_with(&format!("-{task}-pod")));
+    Ok(pod.context("find the task's pod")?.path().join("sandbox").join(task))
+}
+
+/// `big` is a file that is on the disk and not in memory: who reads it pays for that. To write it from a container with little
+/// memory could end that container.
+fn write_uncached(sandbox: &Path) -> Result<()> {
+    use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+    let path = sandbox.join("big");
+    fs::write(&path, vec![0; 96 << 20]).with_context(|| format!("write {}", path.display()))?;
+    let file = fs::File::open(&path).context("open it again")?;
+    file.sync_all().context("have it on the disk")?;
+    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).context("have it forgotten")?;
+    fs::write(sandbox.join("go"), "").context("let it begin")
 }
 
 /// The framework that keeps services running is one of the SDK: it says that it wants gpus when a service asks for one.
