@@ -177,6 +177,8 @@ mod tests {
         header.set_size(0);
         let gnu = header.as_gnu_mut().expect("it is one");
         gnu.set_real_size(1 << 60);
+        gnu.sparse[0].set_offset(1 << 60);
+        gnu.sparse[0].set_length(0);
         header.set_cksum();
         let mut builder = tar::Builder::new(Vec::new());
         builder.append(&header, &b""[..]).expect("appended");
