@@ -35,11 +35,12 @@ async fn a_task_lives_through_a_restart_of_the_master() {
     framework.subscribe("", None).await;
     let secret = wire::StateWrite { key: "secret/password".to_owned(), value: Some("hunter2".into()) };
     let plan = wire::StateWrite { key: "plan".to_owned(), value: Some("intent".into()) };
+    // First the offer: whoever waits for a result passes over it.
+    let offer = framework.offer("one").await;
     let written = framework.call(None, vec![secret.clone()]).await;
     framework.result(written).await.expect("written");
 
     // Intent and accept travel together; the task reaches the agent with the framework's own bytes.
-    let offer = framework.offer("one").await;
     let wanted = task("web.1", &registered.agent_id, "secret/password", 20_000);
     let accepted = framework.call(Some(accept(&framework.id, &offer, vec![wanted.clone()])), vec![plan.clone()]).await;
     framework.result(accepted).await.expect("accepted");
