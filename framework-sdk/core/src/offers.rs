@@ -181,6 +181,11 @@ impl Scheduler {
             unit.executor_id = Some(executor_id.clone());
             unit.reserved_on = fit.is_reserved.then(|| fit.placement.agent_id.clone());
             unit.is_reserving = fit.is_reserved && !fit.before.is_empty();
+            if fit.is_reserved {
+                // What it left there, it has again.
+                let entry = (fit.placement.agent_id.clone(), need.unit.to_string());
+                self.dirty.meta |= self.meta.releases.remove(&entry);
+            }
             unit.intent = Intent::Run;
             unit.ready_since = None;
             unit.retry_at = None;

@@ -155,12 +155,11 @@ impl UnitRecord {
     pub fn is_over(&self) -> bool {
         self.tasks.values().all(TaskRecord::is_over)
     }
-    /// The launch that was to reserve came to nothing. What it reserved nevertheless is held by no unit, and given back
-    /// when it is offered.
-    pub(crate) fn forget_reservation_in_doubt(&mut self) {
-        if std::mem::take(&mut self.is_reserving) {
-            self.reserved_on = None;
-        }
+    /// The launch that was to reserve came to nothing. What it reserved nevertheless is held by no unit: says where it has
+    /// to be looked for, and given back.
+    #[must_use]
+    pub(crate) fn forget_reservation_in_doubt(&mut self) -> Option<AgentId> {
+        std::mem::take(&mut self.is_reserving).then(|| self.reserved_on.take()).flatten()
     }
     /// Whether a task is done and must not run again.
     pub fn is_finished(&self, task: &TaskSpec) -> bool {

@@ -72,7 +72,10 @@ impl Scheduler {
         if !unit.is_over() {
             return;
         }
-        unit.forget_reservation_in_doubt();
+        if let Some(agent) = unit.forget_reservation_in_doubt() {
+            self.meta.releases.insert((agent, key.to_string()));
+            self.dirty.meta = true;
+        }
         match unit.intent {
             Intent::Run => {
                 if unit.executor_id.is_some() && unit.has_failed(key) {

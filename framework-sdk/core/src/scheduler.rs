@@ -337,7 +337,10 @@ impl Scheduler {
                         self.reconciler.heard(&task.task_id);
                     }
                     unit.tasks.clear();
-                    unit.forget_reservation_in_doubt();
+                    if let Some(agent) = unit.forget_reservation_in_doubt() {
+                        self.meta.releases.insert((agent, key.to_string()));
+                        self.dirty.meta = true;
+                    }
                     self.dirty.forget.extend(unit.executor_id.take());
                     fail(unit, now, in_words(refusal));
                     self.dirty.units.insert(key);

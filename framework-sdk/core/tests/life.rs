@@ -152,6 +152,23 @@ fn an_instance_with_data_returns_to_it_and_leaves_it_only_when_replaced() {
 }
 
 #[test]
+fn what_a_launch_reserved_that_came_to_nothing_is_looked_for_and_given_back() {
+    let mut world = World::new(service(vec![with_data(pod("db", 1, 500))])).agent("a1", 4000, 4096);
+    world.run_until("the first launch", 10, |world| world.living("db-0.server").is_some());
+    // Nobody has heard of it on the agent when the agent is lost, and it is not there when the agent is back.
+    world.set_unreachable("a1", true);
+    world.end_task("db-0.server", TaskState::Gone);
+    world.add_agent("a2", 4000, 4096);
+    deploy(&mut world);
+    assert_eq!(world.running(), ["db-0.server@a2"]);
+    world.set_unreachable("a1", false);
+    world.run_until("what it reserved is given back, though nothing else needs offers", 100, |world| {
+        world.history.iter().any(|line| line == "release db-0@a1")
+    });
+    assert_eq!(world.running(), ["db-0.server@a2"]);
+}
+
+#[test]
 fn only_what_changed_rolls_one_after_the_other() {
     let mut spec = service(vec![pod("db", 1, 100), pod("web", 3, 100)]);
     let mut world = World::new(spec.clone()).agent("a1", 4000, 4096);

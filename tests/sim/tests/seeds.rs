@@ -11,6 +11,8 @@ const OLD: &[u64] = &[
     20_110, 20_270, 20_271, 20_516, 20_605, 20_667, 20_937, 21_055, 21_327, 21_973, 22_222, //
     // A launch whose tasks were dropped before its result came; a kill of what is unreachable and its answer, for ever.
     71_299, 74_658, 249, //
+    // What a launch reserved that came to nothing on an agent that was lost meanwhile.
+    582, //
     // What an agent said at a registration was not on its disk yet, and was taken back after a crash.
     80_092, 80_211, 80_293, 80_939,
 ];
