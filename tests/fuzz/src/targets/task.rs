@@ -14,6 +14,10 @@ pub fn target(data: &[u8]) {
             check::resources(&read.head.resources);
             let info = task::info_from_payload(payload).expect("it was read before");
             assert_eq!(task::head_from_info(&info).as_ref(), Ok(&read.head));
+            if let Ok(again) = task::head_from_info(&task::info_from_head(&read.head)) {
+                check::resources(&again.resources);
+                assert_eq!(again.task_id, read.head.task_id);
+            }
             assert_eq!(task::task_from_info(&info).map(|task| task.head).as_ref(), Ok(&read.head));
             let pod = task::pod_from_wire(None, std::slice::from_ref(&info)).expect("one task is a pod");
             check::resources(&pod.resources());
