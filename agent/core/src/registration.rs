@@ -199,7 +199,7 @@ impl Agent {
             self.later(Command::Send(FromAgent::Applied { generation }));
         }
         if std::mem::take(&mut self.revocable_unsaid) {
-            self.later(Command::Send(FromAgent::Revocable(self.total.revocable.clone())));
+            out.push(Command::Send(FromAgent::Revocable(self.total.revocable.clone())));
         }
         let waiting: Vec<_> =
             self.index.iter().map(|((_, task_id), pod_id)| (pod_id.clone(), task_id.clone())).collect();

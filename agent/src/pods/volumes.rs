@@ -69,6 +69,7 @@ impl Places {
         let marks = self.state_dir.join("paths");
         let mark = marks.join(root.replace(',', ",,").replace('/', ","));
         let (ours, theirs) = (read_if_there(&mark)?, read_if_there(&below.join(OWNER))?);
+        let begun = mark.with_added_extension("begun");
         let is_new = match (&ours, &theirs) {
             (Some(ours), Some(theirs)) if ours == theirs => return Ok(()),
             (Some(_), _) if has_volumes => {
@@ -78,8 +79,12 @@ impl Places {
                 );
                 return Err(io::Error::other(words));
             }
-            // Volumes that were made before there were marks, or just now.
-            (None, _) if has_volumes => false,
+            // Marking was interrupted.
+            (None, Some(theirs)) if read_if_there(&begun)?.as_ref() == Some(theirs) => {
+                return write_synced(&mark, theirs);
+            }
+            // Volumes that were made before there were marks.
+            (None, None) => !has_volumes,
             (Some(_) | None, _) => true,
         };
         if is_new && holds_volumes(below)? {
@@ -94,16 +99,11 @@ impl Places {
             );
         }
         fs::create_dir_all(below)?;
-        // The disk first: a mark without its other half says that the disk was changed.
-        let id = match theirs.filter(|_| !is_new) {
-            Some(id) => id,
-            None => {
-                let id = uuid::Uuid::new_v4().to_string();
-                write_synced(&below.join(OWNER), &id)?;
-                id
-            }
-        };
         fs::create_dir_all(&marks)?;
+        let id = uuid::Uuid::new_v4().to_string();
+        write_synced(&begun, &id)?;
+        // The disk first: a mark without its other half says that the disk was changed.
+        write_synced(&below.join(OWNER), &id)?;
         write_synced(&mark, &id)
     }
 
@@ -294,8 +294,21 @@ mod tests {
         assert!(error.to_string().contains("is not the disk") && !data.join("mezzo").exists(), "{error}");
         fs::rename(dir.path().join("unmounted"), data.join("mezzo")).expect("moved");
         after.set(&[volume.clone()].into()).expect("it is back");
+        // The state was lost, and a volume was made before the disk was looked at for the first time.
+        fs::write(after.path_of(&volume).join("kept"), "x").expect("written");
+        let third = places("third");
+        third.set(&[volume.clone()].into()).expect("set");
+        assert!(!third.path_of(&volume).join("kept").exists(), "a new volume is empty");
+        assert!(data.join("mezzo/a1.aside-2/r/v/kept").exists(), "set aside, not deleted");
+        // Marking was interrupted after the disk's half.
+        let mark = dir.path().join("third/paths").join(disk.root().replace('/', ","));
+        fs::remove_file(&mark).expect("marked");
+        fs::write(third.path_of(&volume).join("kept"), "x").expect("written");
+        third.set(&[volume.clone()].into()).expect("set");
+        assert!(mark.exists() && third.path_of(&volume).join("kept").exists(), "the marking is ended");
         // Made before there were marks.
-        for mark in [data.join("mezzo/a1").join(OWNER), dir.path().join("after/paths")] {
+        let after = third;
+        for mark in [data.join("mezzo/a1").join(OWNER), dir.path().join("third/paths")] {
             let _ = fs::remove_file(&mark);
             let _ = fs::remove_dir_all(&mark);
         }

@@ -50,7 +50,7 @@ pub(crate) enum Round {
     /// How every task is.
     AllTasks { after: Option<TaskId> },
     /// How these are, and of which that cannot be said yet.
-    Tasks { asked: VecDeque<(TaskId, Option<AgentId>)>, not_yet: Vec<TaskId> },
+    Tasks { asked: VecDeque<(TaskId, Option<AgentId>)>, not_yet: Vec<(TaskId, Option<AgentId>)> },
     /// What every operation has become.
     AllOperations { after: Option<OperationId> },
     /// What these have become.
@@ -162,16 +162,20 @@ impl Master {
                 *after = Some(task_id);
             }
             Round::Tasks { asked, not_yet } => {
+                if awaited == 0 {
+                    // The last agent came, or was given up, while the round waited for room: now it can be known.
+                    not_yet.drain(..).rev().for_each(|unknown| asked.push_front(unknown));
+                }
                 let next = asked.pop_front();
                 let is_last = next.is_none();
                 if let Some((task_id, agent_id)) = next {
                     match self.truth_while(id, &task_id, agent_id.as_ref(), awaited) {
                         Some(status) => self.tell_framework(id, SchedulerEvent::Update(status)),
-                        None => not_yet.push(task_id),
+                        None => not_yet.push((task_id, agent_id)),
                     }
                 }
                 if is_last || not_yet.len() >= limits::NOT_YET_PER_EVENT {
-                    let tasks = std::mem::take(not_yet);
+                    let tasks: Vec<_> = not_yet.drain(..).map(|(task_id, _)| task_id).collect();
                     if !tasks.is_empty() {
                         self.not_yet(id, tasks, awaited);
                     }

@@ -15,7 +15,9 @@ impl Master {
     /// Something became old enough to be looked after some day.
     pub(crate) fn collect_later(&mut self) {
         if self.collects_at.is_none() {
-            let at = self.now + limits::COLLECTION_INTERVAL.min(self.config.registry_age_max);
+            let interval =
+                limits::COLLECTION_INTERVAL.min(self.config.registry_age_max).max(limits::COLLECTION_INTERVAL_MIN);
+            let at = self.now + interval;
             self.collects_at = Some(at);
             self.timers.set(at, Timer::Collection);
         }

@@ -11,6 +11,8 @@ pub const REGISTRY_COUNT: usize = 4_096;
 pub const REGISTRY_COUNT_MAX: usize = 102_400;
 /// How often it is looked for those that are too old or too many, as in Mesos.
 pub const COLLECTION_INTERVAL: Span = Span::seconds(15 * 60);
+/// How often at most, however soon an operator wants agents forgotten.
+pub const COLLECTION_INTERVAL_MIN: Span = Span::seconds(1);
 /// Frameworks alive at once.
 pub const FRAMEWORKS_MAX: usize = 4_096;
 /// Ids of ended frameworks that are still refused by name; older ones are refused as unknown.

@@ -515,11 +515,7 @@ impl Master {
     /// Whether a framework that has let offers expire still has some that were lent no later than one it answered.
     fn leaves_unanswered(&self, framework_id: &FrameworkId, answered: Option<Timestamp>) -> bool {
         self.frameworks.get(framework_id).is_some_and(|framework| framework.hoarding.expired > 0)
-            && self
-                .offers
-                .of_framework(framework_id)
-                .iter()
-                .any(|id| self.offers.lent(id).is_some_and(|lent| lent.expires <= answered))
+            && self.offers.lent_to(framework_id).any(|lent| lent.expires <= answered)
     }
 
     /// Shows what changed, each thing once.

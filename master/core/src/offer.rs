@@ -46,6 +46,9 @@ impl OfferBook {
     pub(crate) fn of_framework(&self, id: &FrameworkId) -> Vec<OfferId> {
         self.by_framework.get(id).into_iter().flatten().cloned().collect()
     }
+    pub(crate) fn lent_to(&self, id: &FrameworkId) -> impl Iterator<Item = &Lent> {
+        self.by_framework.get(id).into_iter().flatten().filter_map(|id| self.lent.get(id))
+    }
     pub(crate) fn count_of(&self, id: &FrameworkId) -> usize {
         self.by_framework.get(id).map_or(0, BTreeSet::len)
     }
