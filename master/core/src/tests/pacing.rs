@@ -158,6 +158,31 @@ fn what_waits_to_be_told_is_bounded() {
     assert_eq!(refusals, 2, "two as large as may be wait, and no more");
 }
 
+#[test]
+fn what_could_not_be_said_yet_is_said_once_the_last_agent_came_while_the_answers_waited_for_room() {
+    let mut world = World::new(patient());
+    world.framework(F, "f", None, &["r"]);
+    world.agent(1, registration("one", None, amount(4, 1024), vec![]));
+    world.restart();
+    world.framework(F, "f", Some(1), &["r"]);
+    // Half are of an agent that is awaited, half of one that nobody knows; there is room for not quite all.
+    let tasks: Vec<_> = (0..limits::ANSWERS_PER_TURN + 100)
+        .map(|n| (task_id(&format!("t{n:05}")), Some(agent_id(if n % 2 == 0 { 1 } else { 9 }))))
+        .collect();
+    world.awaits_room = Some(G);
+    let mut heard = world.call(F, Call::Reconcile { tasks: tasks.clone() });
+    assert_eq!(world.awaits_room.replace(G), Some(F), "there is more to tell");
+    assert!(!heard.contains("not yet"), "the round is not over: {heard}");
+    heard += &world.agent(1, registration("one", Some(1), amount(4, 1024), vec![]));
+    heard += &world.step(Event::FrameworkHasRoom { session: F });
+    assert!(!heard.contains("not yet"), "all is known by now: {heard}");
+    for (n, (id, _)) in tasks.iter().enumerate() {
+        let state = if n % 2 == 0 { "Gone" } else { "Unknown" };
+        let told = format!("f100: update {id} {state} Reconciliation\n");
+        assert_eq!(heard.matches(&told).count(), 1, "{told}");
+    }
+}
+
 /// The master's disk takes so long for one commit. Agents answer their pings at once.
 fn silences_while_the_disk_stands_still(stall: Span) -> Vec<String> {
     let config = Config { ping_interval: limits::PING_INTERVAL, ping_misses_max: limits::PING_MISSES_MAX, ..patient() };
