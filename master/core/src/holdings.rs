@@ -1,5 +1,7 @@
 //! Reservations and volumes: what operations make of an agent's resources. Pure; `accept`, `titles` and `teardown` say
 //! when.
+use std::collections::BTreeMap;
+
 use model::{Holding, Milli, Principal, Quantities, Resources, RoleName};
 
 use crate::decision::Rejected;
@@ -41,11 +43,70 @@ impl Ground<'_> {
         if new > 0 && count > limit {
             return Err(Rejected::TooMany { what: "reservations and volumes on one agent", count, limit });
         }
+        self.check_size(from, to)?;
         self.pool.take(from).map_err(|missing| Rejected::TooMuch { missing })?;
         self.total.take(from).expect("what is offered is part of the agent's total");
         self.pool.add(to);
         self.total.add(to);
         Ok(())
+    }
+
+    /// Whether the agent's total can still be sent: as it is sent, each kind under each title is one entry.
+    fn check_size(&self, from: &Resources, to: &Resources) -> Result<(), Rejected> {
+        let (before, out, new) = (Size::of(self.total), Size::of(from), Size::of(to));
+        // At the most: what is taken from the middle of a range leaves two.
+        let is_small = before.entries + new.entries <= limits::HOLDING_ENTRIES_PER_AGENT_MAX
+            && before.ranges + out.ranges + new.ranges <= limits::RANGES_PER_AGENT_MAX;
+        if is_small {
+            return Ok(());
+        }
+        let mut after = self.total.clone();
+        after.take(from).map_err(|missing| Rejected::TooMuch { missing })?;
+        after.add(to);
+        let after = Size::of(&after);
+        // What is too large already may become smaller.
+        let (count, limit) = (after.entries, limits::HOLDING_ENTRIES_PER_AGENT_MAX);
+        if count > limit && count > before.entries {
+            return Err(Rejected::TooMany {
+                what: "kinds of resources, each under each title, on one agent",
+                count,
+                limit,
+            });
+        }
+        let (count, limit) = (after.ranges, limits::RANGES_PER_AGENT_MAX);
+        if count > limit && count > before.ranges {
+            return Err(Rejected::TooMany { what: "ranges of numbers of one name on one agent", count, limit });
+        }
+        Ok(())
+    }
+}
+
+/// How much there is of what is sent.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    /// Kinds under titles.
+    entries: usize,
+    /// Ranges of the name that has the most of them, whatever their title.
+    ranges: usize,
+}
+
+impl Size {
+    fn of(resources: &Resources) -> Self {
+        let kinds = |quantities: &Quantities| {
+            quantities.amounts().filter(|amount| amount.0 != 0).count()
+                + usize::from(!quantities.ports.is_empty())
+                + quantities.ranges.len()
+                + quantities.sets.len()
+        };
+        let entries = resources.held.values().map(kinds).sum();
+        let (mut ports, mut named) = (0, BTreeMap::new());
+        for quantities in [&resources.unreserved, &resources.revocable].into_iter().chain(resources.held.values()) {
+            ports += quantities.ports.as_slice().len();
+            for (name, ranges) in &quantities.ranges {
+                *named.entry(name.as_str()).or_insert(0) += ranges.as_slice().len();
+            }
+        }
+        Self { entries, ranges: named.into_values().fold(ports, usize::max) }
     }
 }
 

@@ -52,6 +52,11 @@ pub const NOT_YET_PER_EVENT: usize = 1_024;
 pub const ASK_AGAIN_MIN: Span = Span::seconds(1);
 /// Titles (reservations and volumes) on one agent: each is sent to the agent with every change of any.
 pub const HOLDINGS_PER_AGENT_MAX: usize = 512;
+/// Kinds of resources under all of these titles together: each is an entry of the list that the agent is sent. A list has
+/// 4096 at most, and of what is free and what may be taken back there are 261 each.
+pub const HOLDING_ENTRIES_PER_AGENT_MAX: usize = 3_500;
+/// Parts into which the numbers of one name fall on one agent, over all titles: as many as one list may have.
+pub const RANGES_PER_AGENT_MAX: usize = 4_096;
 /// Operations with an id that one framework has not acknowledged: each is repeated to it.
 pub const OPERATIONS_PER_FRAMEWORK_MAX: usize = 4_096;
 /// Likewise on one agent: they are written whenever the agent's titles change, at 200 bytes each 100 KiB.

@@ -195,3 +195,56 @@ fn a_shared_volume_is_neither_resized_nor_destroyed_under_its_tasks() {
     destroy(&mut world.ground(), &shared, &Resources::default()).expect("nobody has it");
     assert_eq!(world.text(), "disk 2 MiB + disk 8 MiB for r");
 }
+
+#[test]
+fn as_much_is_held_as_can_be_sent() {
+    let kinds = 16;
+    let part = |amount: i64| Quantities {
+        custom: (0..kinds).map(|n| (format!("kind-{n}"), Milli(amount))).collect(),
+        ..Quantities::default()
+    };
+    let mut world = World::new(part(1000));
+    let whole = limits::HOLDING_ENTRIES_PER_AGENT_MAX / kinds;
+    let reserve = |world: &mut World, n: usize| {
+        let labels = BTreeMap::from([("n".to_owned(), n.to_string())]);
+        let holding = Holding::plain(Reservation::new(role("web"), Principal::new(MINE), labels));
+        let wanted = Resources::held_as(holding, part(1));
+        (as_framework("web", |claimant| super::reserve(&mut world.ground(), &wanted, claimant)), wanted)
+    };
+    let mut last = Resources::default();
+    for n in 0..whole {
+        let (result, wanted) = reserve(&mut world, n);
+        assert_eq!(result, Ok(()), "{n}");
+        last = wanted;
+    }
+    let (before, refused) = (world.text(), reserve(&mut world, whole).0.expect_err("too many"));
+    let (count, limit) = ((whole + 1) * kinds, limits::HOLDING_ENTRIES_PER_AGENT_MAX);
+    assert!(matches!(refused, Rejected::TooMany { count: c, limit: l, .. } if (c, l) == (count, limit)), "{refused}");
+    assert_eq!(world.text(), before, "what is refused changes nothing");
+    // More of what is held already makes it no longer, and what is given back makes room.
+    assert_eq!(reserve(&mut world, 0).0, Ok(()));
+    assert_eq!(unreserve(&mut world.ground(), &last), Ok(()));
+    assert_eq!(reserve(&mut world, whole).0, Ok(()));
+}
+
+#[test]
+fn numbers_do_not_fall_into_more_parts_than_can_be_sent() {
+    let ports =
+        |ranges: &mut dyn Iterator<Item = (u64, u64)>| Quantities { ports: ranges.collect(), ..Quantities::default() };
+    let mut world = World::new(ports(&mut std::iter::once((1, 20_000))));
+    let odd = |from: u64, count: u64| {
+        let holding = Holding::plain(reservation("web", MINE));
+        Resources::held_as(holding, ports(&mut (0..count).map(|n| from + 2 * n).map(|n| (n, n))))
+    };
+    let reserve = |world: &mut World, wanted: &Resources| {
+        as_framework("web", |claimant| super::reserve(&mut world.ground(), wanted, claimant))
+    };
+    // So many parts are reserved, and as many are left between them.
+    assert_eq!(reserve(&mut world, &odd(1, 2000)), Ok(()));
+    let before = world.text();
+    let refused = reserve(&mut world, &odd(4001, 100)).expect_err("too many");
+    assert!(refused.to_string().contains("ranges of numbers of one name"), "{refused}");
+    assert_eq!(world.text(), before, "what is refused changes nothing");
+    assert_eq!(unreserve(&mut world.ground(), &odd(1, 1000)), Ok(()));
+    assert_eq!(reserve(&mut world, &odd(4001, 100)), Ok(()));
+}
