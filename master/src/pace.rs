@@ -27,10 +27,19 @@ impl Room {
             self.bell.notify_one();
         }
     }
+    /// Whether the bell rang for this queue, and there still is room. Something may have been queued since it rang: then it
+    /// is waited for again, as the reader rings but once.
+    pub(crate) fn is_there<T>(&self, queue: &mpsc::Sender<T>) -> bool {
+        let is_there = has_room(queue);
+        if !is_there {
+            self.wait(queue);
+        }
+        is_there
+    }
 }
 
 /// Whether half of the queue is free.
-pub(crate) fn has_room<T>(queue: &mpsc::Sender<T>) -> bool {
+fn has_room<T>(queue: &mpsc::Sender<T>) -> bool {
     queue.capacity() * 2 >= queue.max_capacity()
 }
 
@@ -83,5 +92,37 @@ mod tests {
         assert!(rings() && has_room(&sender));
         assert_eq!(paced.next().await, Some(4));
         assert!(!rings(), "once");
+    }
+
+    #[tokio::test]
+    async fn room_that_was_taken_before_the_bell_was_heard_is_waited_for_again() {
+        let bell = Arc::new(Notify::new());
+        let rings = || bell.notified().now_or_never().is_some();
+        let (sender, queue) = mpsc::channel(8);
+        let room = Room::new(bell.clone());
+        let mut paced = Paced { queue, room: room.clone() };
+        for number in 0..8 {
+            sender.try_send(number).expect("room");
+        }
+        room.wait(&sender);
+        let mut next = 0;
+        // However often news comes between the bell and the look at the queue.
+        for news in 8..11 {
+            while sender.capacity() < 4 {
+                assert_eq!(paced.next().await, Some(next));
+                next += 1;
+            }
+            sender.try_send(news).expect("room");
+            assert!(rings(), "for {news}");
+            assert!(!room.is_there(&sender), "{news} took it");
+            assert!(!rings(), "and there is none yet");
+        }
+        assert_eq!(paced.next().await, Some(next));
+        assert!(rings() && room.is_there(&sender));
+        while sender.capacity() < 8 {
+            next += 1;
+            assert_eq!(paced.next().await, Some(next));
+        }
+        assert!(!rings(), "nobody waits any more");
     }
 }

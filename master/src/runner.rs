@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::pace::{self, Room};
+use crate::pace::Room;
 use crate::refusal;
 use crate::registry::{Registry, RegistryError, Write, record};
 use crate::view::SharedView;
@@ -232,7 +232,7 @@ impl Runner {
     /// Sessions for whose queue the core waits, and that has room.
     fn find_room(&mut self, events: &mut VecDeque<Event>) {
         for (session, known) in &mut self.frameworks {
-            if known.is_awaited && pace::has_room(&known.out.queue) {
+            if known.is_awaited && known.room.is_there(&known.out.queue) {
                 known.is_awaited = false;
                 events.push_back(Event::FrameworkHasRoom { session: *session });
             }
