@@ -41,6 +41,12 @@ pub enum BoundsError {
         /// In memory.
         allowed: usize,
     },
+    /// What it holds cannot be measured: it breaks off, or has a group, which none of ours has.
+    #[error("a message of {length} bytes breaks off, or has fields of a kind that no message of mezzo has")]
+    Unmeasurable {
+        /// On the wire.
+        length: usize,
+    },
     /// It is none.
     #[error(transparent)]
     Malformed(#[from] DecodeError),
@@ -58,14 +64,15 @@ pub fn decode<M: Bounded>(bytes: &[u8]) -> Result<M, BoundsError> {
 fn check<M: Bounded>(bytes: &[u8]) -> Result<(), BoundsError> {
     let allowed = BYTES_MAX.saturating_add(bytes.len().saturating_mul(PER_BYTE_MAX));
     let mut left = allowed;
-    match take(bytes, M::KIND, 0, &mut left) {
-        // What is malformed is found again, and named, by the decoder.
-        Some(()) | None if left > 0 => Ok(()),
-        Some(()) | None => Err(BoundsError::TooLarge { length: bytes.len(), allowed }),
+    let measured = take(bytes, M::KIND, 0, &mut left);
+    if left == 0 {
+        return Err(BoundsError::TooLarge { length: bytes.len(), allowed });
     }
+    // The decoder never sees what was not measured to its end: it may read on where this gave up, as it does behind groups.
+    measured.ok_or(BoundsError::Unmeasurable { length: bytes.len() })
 }
 
-/// Subtracts what the messages in `bytes` take. `None`: they are malformed, or there is nothing left.
+/// Subtracts what the messages in `bytes` take. `None`: they are not to be measured, or there is nothing left.
 fn take(mut bytes: &[u8], kind: usize, depth: usize, left: &mut usize) -> Option<()> {
     while !bytes.is_empty() {
         let tag = varint(&mut bytes)?;
@@ -163,7 +170,10 @@ impl<U: Bounded> Decoder for Reader<U> {
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         let bytes: Bytes = buffer.copy_to_bytes(buffer.remaining());
-        check::<U>(&bytes).map_err(|error| Status::resource_exhausted(error.to_string()))?;
+        check::<U>(&bytes).map_err(|error| match error {
+            BoundsError::TooLarge { .. } => Status::resource_exhausted(error.to_string()),
+            BoundsError::Unmeasurable { .. } | BoundsError::Malformed(_) => Status::invalid_argument(error.to_string()),
+        })?;
         U::decode(bytes).map(Some).map_err(|error| Status::invalid_argument(format!("no message: {error}")))
     }
 }
@@ -203,7 +213,20 @@ mod tests {
         let large = call(100_000);
         let error = decode::<wire::FrameworkCall>(&large).expect_err("refused");
         assert!(matches!(error, BoundsError::TooLarge { .. }), "{error}");
-        assert!(matches!(decode::<wire::FrameworkCall>(&large[..7]), Err(BoundsError::Malformed(_))));
+        assert_eq!(decode::<wire::FrameworkCall>(&large[..7]), Err(BoundsError::Unmeasurable { length: 7 }));
+    }
+
+    #[test]
+    fn nothing_hides_behind_what_the_decoder_skips() {
+        // A group of a field that nobody knows: begun, with something in it or with nothing, and ended.
+        let groups: [&[u8]; 3] = [&[0xfb, 0x3e, 0xfc, 0x3e], &[0xfb, 0x3e, 0x08, 0x01, 0xfc, 0x3e], &[0xfc, 0x3e]];
+        for group in groups {
+            let small = [group, &call(1)].concat();
+            assert_eq!(decode::<wire::FrameworkCall>(&small), Err(BoundsError::Unmeasurable { length: small.len() }));
+            let large = [group, &call(100_000)].concat();
+            assert!(decode::<wire::FrameworkCall>(&large).is_err());
+        }
+        assert!(wire::FrameworkCall::decode(&[groups[0], &call(1)].concat()[..]).is_ok(), "the decoder alone takes it");
     }
 
     #[test]
