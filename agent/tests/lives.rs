@@ -13,11 +13,6 @@ fn shell(value: &str) -> mesos::CommandInfo {
     mesos::CommandInfo { value: Some(value.to_owned()), ..mesos::CommandInfo::default() }
 }
 
-fn free_port() -> u32 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
-    listener.local_addr().expect("bound").port().into()
-}
-
 /// Waits for an update of a task.
 async fn told(world: &mut World, task: &str, what: &str, is_it: impl Fn(&TaskStatus) -> bool) -> TaskStatus {
     let find = |book: &common::Book| book.updates.iter().find(|it| it.task_id.as_str() == task && is_it(it)).cloned();
@@ -28,16 +23,17 @@ async fn told(world: &mut World, task: &str, what: &str, is_it: impl Fn(&TaskSta
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_runs_too_long_fails_for_that_however_politely_it_ends() {
     let mut world = World::start("overtime").await;
-    let limit = |mut task: mesos::TaskInfo| {
-        task.max_completion_time = Some(mesos::DurationInfo { nanoseconds: 300_000_000 });
+    let limit = |mut task: mesos::TaskInfo, seconds: i64| {
+        task.max_completion_time = Some(mesos::DurationInfo { nanoseconds: seconds * 1_000_000_000 });
         task
     };
+    // On a busy machine a shell may take seconds to its first word: what must come in time has plenty of it.
     let polite = "trap 'echo bye; exit 0' TERM; while :; do sleep 0.02; done";
-    world.launch("p1", &[limit(world.task("polite", polite))]).await;
-    world.launch("p2", &[limit(world.task("quick", "exit 0"))]).await;
+    world.launch("p1", &[limit(world.task("polite", polite), 5)]).await;
+    world.launch("p2", &[limit(world.task("quick", "exit 0"), 60)]).await;
     let end = world.ended("polite").await;
     assert_eq!((end.state, end.reason), (TaskState::Failed, Some(Reason::MaxCompletionTimeReached)), "{}", end.message);
-    assert!(end.message.contains("completion limit of 300 ms"), "{}", end.message);
+    assert!(end.message.contains("completion limit of 5000 ms"), "{}", end.message);
     assert_eq!(world.log("polite", "stdout").await, "bye\n");
     assert_eq!(world.ended("quick").await.state, TaskState::Finished);
     world.wait_until_clean();
@@ -81,7 +77,7 @@ async fn a_plain_check_only_tells_and_a_health_check_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn checks_over_the_network_look_at_the_port_and_at_the_answer() {
     let mut world = World::start("network").await;
-    let port = free_port();
+    let port = u32::from(common::free_port());
     let script = format!("echo fine > /tmp/page; busybox httpd -f -p 127.0.0.1:{port} -h /tmp & {UNTIL_TOLD}");
     let mut task = world.task("web", &script);
     task.check = Some(mesos::CheckInfo {

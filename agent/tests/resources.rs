@@ -5,6 +5,7 @@ mod common;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use common::pressure::{waiting_for_memory, write_uncached};
 use common::{Setup, World};
 use model::resources::Volume;
 use model::{
@@ -49,26 +50,6 @@ fn reading(mut task: mesos::TaskInfo) -> mesos::TaskInfo {
         disk.volume.as_mut().expect("a volume").mode = mesos::volume::Mode::Ro.into();
     }
     task
-}
-
-/// For how much of the last ten seconds some task of this machine waited for memory, in percent.
-fn waiting_for_memory() -> f64 {
-    let text = std::fs::read_to_string("/proc/pressure/memory").expect("the kernel says it");
-    let value = text.split("avg10=").nth(1).and_then(|rest| rest.split(' ').next());
-    value.and_then(|value| value.parse().ok()).expect("a number")
-}
-
-/// A file of so many MiB that is on the disk and not in memory: who reads it pays for that. To write it from a container with
-/// little memory could end that container.
-fn write_uncached(path: &Path, mib: usize) {
-    use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-    use std::io::Write as _;
-    let mut file = std::fs::File::create(path).expect("made");
-    for _ in 0..mib {
-        file.write_all(&[0; 1 << 20]).expect("written");
-    }
-    file.sync_all().expect("on the disk");
-    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).expect("forgotten");
 }
 
 fn eventually(what: &str, holds: impl Fn() -> bool) {
@@ -208,7 +189,9 @@ async fn what_may_be_taken_back_is_taken_when_memory_is_short_and_nothing_else()
     // With its registration or after it.
     let lent = |book: &common::Book| book.revocable.cpus.max(book.registrations[0].total.revocable.cpus);
     world.wait("the agent says what may be taken back", |book| lent(book) == Milli::units(2)).await;
-    eventually("nobody else on this machine waits for memory", || waiting_for_memory() < 1.0);
+    eventually("nobody else on this machine waits for memory", || {
+        waiting_for_memory().expect("the kernel says it") < 1.0
+    });
     let loan = Resources { revocable: amount(1000, 0), ..Resources::default() };
     let memory = Resources::from(amount(0, 32));
     let firm = Resources::from(amount(500, 32));
@@ -227,7 +210,7 @@ async fn what_may_be_taken_back_is_taken_when_memory_is_short_and_nothing_else()
     world.launch("p4", &[task(&world, "greedy", greedy, &[&Resources::from(amount(1000, 16))])]).await;
     world.running("greedy").await;
     let sandbox = world.state_dir().join("pods/3-p4/sandbox/greedy");
-    write_uncached(&sandbox.join("big"), 96);
+    write_uncached(&sandbox.join("big"), 96).expect("written");
     std::fs::write(sandbox.join("go"), "").expect("written");
     let end = world.ended("young").await;
     assert_eq!((end.state, end.reason), (TaskState::Gone, Some(Reason::ContainerPreempted)), "{}", end.message);

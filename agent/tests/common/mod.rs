@@ -2,10 +2,12 @@
 #![allow(dead_code, unreachable_pub)] // each test file uses a part
 
 pub mod image;
+pub mod pressure;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -41,6 +43,21 @@ struct Master {
     book: Arc<Mutex<Book>>,
     secrets: Arc<BTreeMap<String, Vec<u8>>>,
     changed: watch::Sender<u64>,
+}
+
+/// A port that nobody has, and that nobody is given before it is used: below those that the kernel hands out, and with ten for
+/// each process of these tests.
+pub fn free_port() -> u16 {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    const PROCESSES: u32 = 700;
+    let first = 22_000 + u16::try_from(std::process::id() % PROCESSES).expect("a small number") * 10;
+    loop {
+        let port = first + TAKEN.fetch_add(1, Ordering::Relaxed);
+        assert!(port < 32_768, "all ports from {first} on are taken");
+        if std::net::TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn to_wire(message: &ToAgent) -> Result<wire::MasterMessage, Status> {
@@ -213,8 +230,7 @@ impl World {
 
         let image = image::busybox_layout(&dir.path().join("image"));
         let name = format!("t-{test}-{}", std::process::id());
-        // A port nobody has now; the agent takes it before the kernel hands it out again.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("bound").port();
+        let port = free_port();
         let mut world = Self { dir, setup, name, port, image, master, master_address, changed, agent: None, operator };
         world.start_agent();
         world.wait("the agent registers", |book| !book.registrations.is_empty()).await;
