@@ -254,27 +254,41 @@ mod tests {
     fn a_directory_outside_is_not_made_opaque_through_a_link() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let outside = dir.path().join("outside");
-        fs::create_dir(&outside).expect("made");
+        fs::create_dir_all(outside.join("sub")).expect("made");
+        // Inside of the layer there is a directory of the same path: that is what the link leads to.
+        let within = format!("{}/sub/file", outside.display()).trim_start_matches('/').to_owned();
         let mut builder = tar::Builder::new(Vec::new());
+        add(&mut builder, &within, b"hi");
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(EntryType::Symlink);
         header.set_size(0);
         header.set_mode(0o777);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         header.set_path("link").expect("a short path");
         header.set_link_name_literal(outside.display().to_string()).expect("a short path");
         header.set_cksum();
         builder.append(&header, &b""[..]).expect("appended");
-        add(&mut builder, "link/.wh..wh..opq", b"");
+        add(&mut builder, "link/sub/.wh..wh..opq", b"");
         let plain = builder.into_inner().expect("built");
         let blob = dir.path().join("blob");
         fs::write(&blob, &plain).expect("written");
-        // What becomes of the layer does not matter here.
-        let _ = layer(&blob, &dir.path().join("layer"), &digest(&plain), &digest(&plain));
-        let name = c"trusted.overlay.opaque";
-        let path = std::ffi::CString::new(outside.into_os_string().into_encoded_bytes()).expect("no zero");
-        #[allow(unsafe_code)] // SAFETY: the pointers are valid for the call, and no value is written.
-        let length = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), std::ptr::null_mut(), 0) };
-        assert_eq!(length, -1, "the directory outside has the attribute");
+        let target = dir.path().join("layer");
+        layer(&blob, &target, &digest(&plain), &digest(&plain)).expect("unpacked");
+        let is_opaque = |path: &Path| {
+            let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).expect("no zero");
+            let name = c"trusted.overlay.opaque";
+            #[allow(unsafe_code)] // SAFETY: the pointers are valid for the call, and no value is written.
+            let length = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), std::ptr::null_mut(), 0) };
+            length >= 0
+        };
+        // As anybody finds it who does not look from inside of the layer.
+        let led = target.join("link/sub").canonicalize().expect("a directory");
+        assert_eq!(led, outside.join("sub").canonicalize().expect("a directory"));
+        assert!(!is_opaque(&led), "the directory outside has the attribute");
+        let own = target.join(Path::new(&within).parent().expect("a directory"));
+        assert!(is_opaque(&own), "the directory of the layer has none");
     }
 
     #[test]
