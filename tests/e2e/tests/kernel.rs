@@ -1,6 +1,10 @@
 //! What resources can be beyond processors and memory, from an agent's flags to a file on its disk: gpus, further disks, volumes
 //! that several tasks share, and what may be taken back.
 
+#[path = "../../../agent/tests/common/pressure.rs"]
+#[allow(unreachable_pub)] // the agent's own tests share it
+mod pressure;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -204,9 +208,7 @@ async fn what_may_be_taken_back_is(pool: &Pool, kern: &mut Scheduler) -> Result<
     let loan = Resources { revocable: amount(1000, 0), ..Resources::default() };
     let (firm, memory) = (Resources::from(amount(200, 32)), Resources::from(amount(0, 32)));
     until("nobody else on this machine waits for memory", SOON, || {
-        let text = fs::read_to_string("/proc/pressure/memory").context("read the pressure")?;
-        let value = text.split("avg10=").nth(1).and_then(|rest| rest.split(' ').next()).context("find the pressure")?;
-        Ok(value.parse::<f64>().context("read the pressure")? < 1.0)
+        Ok(pressure::waiting_for_memory().context("read the pressure")? < 1.0)
     })?;
     let is_lent = |offer: &Offer| offer.resources.revocable.cpus == Milli::units(2);
     let offer = kern.offer("what may be taken back", is_lent).await?;
@@ -227,7 +229,9 @@ async fn what_may_be_taken_back_is(pool: &Pool, kern: &mut Scheduler) -> Result<
     let done = kern.accept(&offer, vec![script(&offer, "greedy", greedy, &takes, false)?]).await?;
     ensure!(done.is_ok(), "{done:?}");
     kern.told("greedy", TaskState::Running).await?;
-    write_uncached(&sandbox_of(pool, "greedy")?)?;
+    let sandbox = sandbox_of(pool, "greedy")?;
+    pressure::write_uncached(&sandbox.join("big"), 96).context("write what does not fit")?;
+    fs::write(sandbox.join("go"), "").context("let it begin")?;
     let end = kern.told("lent", TaskState::Gone).await?;
     ensure!(end.reason == Some(Reason::ContainerPreempted), "{end:?}");
     ensure!(end.message.contains("waited for memory"), "{}", end.message);
@@ -246,18 +250,6 @@ fn sandbox_of(pool: &Pool, task: &str) -> Result<std::path::PathBuf> {
     let mut entries = fs::read_dir(&pods).with_context(|| format!("list {}", pods.display()))?.flatten();
     let pod = entries.find(|entry| entry.file_name().to_string_lossy().ends_with(&format!("-{task}-pod")));
     Ok(pod.context("find the task's pod")?.path().join("sandbox").join(task))
-}
-
-/// `big` is a file that is on the disk and not in memory: who reads it pays for that. To write it from a container with little
-/// memory could end that container.
-fn write_uncached(sandbox: &Path) -> Result<()> {
-    use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-    let path = sandbox.join("big");
-    fs::write(&path, vec![0; 96 << 20]).with_context(|| format!("write {}", path.display()))?;
-    let file = fs::File::open(&path).context("open it again")?;
-    file.sync_all().context("have it on the disk")?;
-    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).context("have it forgotten")?;
-    fs::write(sandbox.join("go"), "").context("let it begin")
 }
 
 /// The framework that keeps services running is one of the SDK: it says that it wants gpus when a service asks for one.
