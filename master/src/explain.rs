@@ -227,7 +227,9 @@ fn agent(view: &View, name: &str) -> Option<Explanation> {
             }
             tell_remedies(remedies, &mut out);
         }
-        AgentStateView::Gone => out.lines.push("it was given up, by an operator or because it was away for too long; it never comes back".to_owned()),
+        AgentStateView::Gone => out.lines.push(
+            "it was given up, by an operator or because it was away for too long; it never comes back".to_owned(),
+        ),
         AgentStateView::Recovered | AgentStateView::Disconnected { .. } | AgentStateView::Unreachable { .. } => {
             out.remedies.push(format!("see whether the agent runs and reaches the master from {}", agent.address));
         }
