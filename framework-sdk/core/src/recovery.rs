@@ -226,6 +226,8 @@ impl Scheduler {
                 unit.tried_since = None;
                 unit.problem.clear();
                 self.dirty.units.insert(key.clone());
+                // Steps of plans that were looked at before may wait for it to do its work.
+                self.wake_by(now);
                 self.let_go(now, &plan, key, spec)
             }
             Answer::NotYet(words) => (Status::Started, words),
