@@ -101,7 +101,7 @@ fn rarer_resources_are_offered_used_and_taken_back() -> Result<()> {
             "--oversubscribe",
             "cpus:2",
             "--preempt-at-pressure",
-            "4",
+            "2",
         ],
     )?;
     let runtime =
@@ -223,7 +223,7 @@ async fn what_may_be_taken_back_is(pool: &Pool, kern: &mut Scheduler) -> Result<
     }
     // A file that does not fit into its memory, read again and again: whoever does that waits for memory.
     let greedy = "while ! test -e go; do sleep 0.1; done; trap 'exit 0' TERM; \
-                  for n in 1 2; do while :; do cat big > /dev/null; done & done; wait";
+                  for n in 1 2 3 4; do while :; do cat big > /dev/null; done & done; wait";
     let offer = kern.offer("a processor", |offer| offer.resources.unreserved.cpus >= Milli::units(1)).await?;
     let takes = Resources::from(amount(1000, 24));
     let done = kern.accept(&offer, vec![script(&offer, "greedy", greedy, &takes, false)?]).await?;
