@@ -138,7 +138,14 @@ impl Master {
         let now = self.now;
         let Some(task) = self.ledger.get_mut(id, task_id) else { return };
         let status = task.made(state, reason, words, now);
-        let Some(from) = task.advance(&status, now) else { return };
+        let Some(from) = task.advance(&status, now) else {
+            // It has ended, and its agent may have had no time to say so: only the newest state came with another update.
+            if task.state().is_terminal() {
+                let end = task.status.clone();
+                self.tell_framework(id, SchedulerEvent::Update(end));
+            }
+            return;
+        };
         let agent_id = task.agent_id.clone();
         self.dirty.tasks.insert((id.clone(), task_id.clone()));
         self.decided(Decision::TaskBecame {

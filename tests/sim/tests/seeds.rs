@@ -13,6 +13,8 @@ const OLD: &[u64] = &[
     71_299, 74_658, 249, //
     // What a launch reserved that came to nothing on an agent that was lost meanwhile.
     582, //
+    // A task whose end only the master knew when its agent was declared gone.
+    403_396, //
     // An instance that recovery brought back after a plan had looked whether it was.
     304_396, //
     // What an agent said at a registration was not on its disk yet, and was taken back after a crash.

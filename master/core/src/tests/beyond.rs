@@ -73,6 +73,22 @@ fn every_state_that_may_run_becomes_unreachable_with_its_agent_and_gone_with_it(
 }
 
 #[test]
+fn an_end_that_its_agent_has_not_said_yet_is_told_when_the_agent_is_lost() {
+    let (mut world, session) = task_in(Running);
+    // It comes back and knows that the task has ended, but has to be told first that an earlier update was heard.
+    world.step(Event::AgentClosed { session: SessionId(session) });
+    let task = agent_task(1, "t", 1, amount(1, 0), TaskState::Finished);
+    let text = world.agent(session + 1, registration("one", Some(1), amount(4, 1024), vec![task]));
+    assert!(!text.contains("update t"), "{text}");
+    world.step(Event::AgentClosed { session: SessionId(session + 1) });
+    let text = world.wait(Span::seconds(3600));
+    assert!(text.contains("update t Finished") && !text.contains("update t Unreachable"), "{text}");
+    let ask = OperatorRequest::MarkAgentGone { agent: "one".to_owned() };
+    let text = world.step(Event::Asked { request: RequestId(1), ask });
+    assert!(text.contains("update t Finished") && !text.contains("GoneByOperator"), "{text}");
+}
+
+#[test]
 fn a_disk_that_stands_still_refuses_calls() {
     let mut world = World::new(Config::default());
     world.framework(F, "f", None, &["r"]);
