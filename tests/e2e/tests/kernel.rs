@@ -1,10 +1,6 @@
 //! What resources can be beyond processors and memory, from an agent's flags to a file on its disk: gpus, further disks, volumes
 //! that several tasks share, and what may be taken back.
 
-#[path = "../../../agent/tests/common/pressure.rs"]
-#[allow(unreachable_pub)] // the agent's own tests share it
-mod pressure;
-
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -14,9 +10,7 @@ use e2e::scheduler::{Scheduler, script};
 use e2e::{Machine, Pool, Program, until};
 use model::call::{Capability, Offer, Operation};
 use model::resources::Volume;
-use model::{
-    Disk, Holding, Milli, Principal, Quantities, Reason, Reservation, Resources, RoleName, TaskState, VolumeId,
-};
+use model::{Disk, Holding, Milli, Principal, Quantities, Reservation, Resources, RoleName, TaskState, VolumeId};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -83,7 +77,7 @@ fn volume(id: &str, disk: Disk, size: i64, shared: bool) -> (Resources, Resource
 }
 
 #[test]
-fn rarer_resources_are_offered_used_and_taken_back() -> Result<()> {
+fn rarer_resources_are_offered_and_used() -> Result<()> {
     let before = Machine::look()?;
     let disks = Disks::make()?;
     let resources =
@@ -91,18 +85,7 @@ fn rarer_resources_are_offered_used_and_taken_back() -> Result<()> {
     let pool = Pool::up(
         "kernel",
         1,
-        &[
-            "--cpus",
-            "2",
-            "--mem",
-            "1GiB",
-            "--resources",
-            &resources,
-            "--oversubscribe",
-            "cpus:2",
-            "--preempt-at-pressure",
-            "2",
-        ],
+        &["--cpus", "2", "--mem", "1GiB", "--resources", &resources, "--oversubscribe", "cpus:2"],
     )?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("start")?;
@@ -113,7 +96,7 @@ fn rarer_resources_are_offered_used_and_taken_back() -> Result<()> {
         gpus_are_for_those_who_say_that_they_want_some(&pool, &mut kern).await?;
         files_are_on_the_disk_that_was_asked_for(&disks, &mut kern).await?;
         a_shared_volume_is_not_destroyed_under_its_tasks(&disks, &mut kern).await?;
-        what_may_be_taken_back_is(&pool, &mut kern).await?;
+        what_may_be_taken_back_is_used(&mut kern).await?;
         a_service_takes_a_gpu(&pool, &mut kern).await?;
         kern.call(&model::call::Call::Teardown).await?.map_err(|refusal| anyhow::anyhow!("refused: {refusal:?}"))
     }))?;
@@ -204,12 +187,10 @@ async fn a_shared_volume_is_not_destroyed_under_its_tasks(disks: &Disks, kern: &
     Ok(())
 }
 
-async fn what_may_be_taken_back_is(pool: &Pool, kern: &mut Scheduler) -> Result<()> {
+/// That it is taken back when memory is short shows the agent's own test.
+async fn what_may_be_taken_back_is_used(kern: &mut Scheduler) -> Result<()> {
     let loan = Resources { revocable: amount(1000, 0), ..Resources::default() };
     let (firm, memory) = (Resources::from(amount(200, 32)), Resources::from(amount(0, 32)));
-    until("nobody else on this machine waits for memory", SOON, || {
-        Ok(pressure::waiting_for_memory().context("read the pressure")? < 1.0)
-    })?;
     let is_lent = |offer: &Offer| offer.resources.revocable.cpus == Milli::units(2);
     let offer = kern.offer("what may be taken back", is_lent).await?;
     let operations = vec![
@@ -221,35 +202,12 @@ async fn what_may_be_taken_back_is(pool: &Pool, kern: &mut Scheduler) -> Result<
     for task in ["firm", "lent"] {
         kern.told(task, TaskState::Running).await?;
     }
-    // A file that does not fit into its memory, read again and again: whoever does that waits for memory.
-    let greedy = "while ! test -e go; do sleep 0.1; done; trap 'exit 0' TERM; \
-                  for n in 1 2 3 4; do while :; do cat big > /dev/null; done & done; wait";
-    let offer = kern.offer("a processor", |offer| offer.resources.unreserved.cpus >= Milli::units(1)).await?;
-    let takes = Resources::from(amount(1000, 24));
-    let done = kern.accept(&offer, vec![script(&offer, "greedy", greedy, &takes, false)?]).await?;
-    ensure!(done.is_ok(), "{done:?}");
-    kern.told("greedy", TaskState::Running).await?;
-    let sandbox = sandbox_of(pool, "greedy")?;
-    pressure::write_uncached(&sandbox.join("big"), 96).context("write what does not fit")?;
-    fs::write(sandbox.join("go"), "").context("let it begin")?;
-    let end = kern.told("lent", TaskState::Gone).await?;
-    ensure!(end.reason == Some(Reason::ContainerPreempted), "{end:?}");
-    ensure!(end.message.contains("waited for memory"), "{}", end.message);
-    for task in ["firm", "greedy"] {
-        let ended = kern.updates.iter().find(|it| it.task_id.as_str() == task && it.state.is_terminal());
-        ensure!(ended.is_none(), "{ended:?}");
+    for task in ["firm", "lent"] {
         let task_id = model::TaskId::new(task).context("make an id")?;
         ensure!(kern.call(&model::call::Call::Kill { task_id, agent_id: None, grace: None }).await?.is_ok());
         kern.told(task, TaskState::Killed).await?;
     }
     Ok(())
-}
-
-fn sandbox_of(pool: &Pool, task: &str) -> Result<std::path::PathBuf> {
-    let pods = pool.place().join("agent-1/pods");
-    let mut entries = fs::read_dir(&pods).with_context(|| format!("list {}", pods.display()))?.flatten();
-    let pod = entries.find(|entry| entry.file_name().to_string_lossy().ends_with(&format!("-{task}-pod")));
-    Ok(pod.context("find the task's pod")?.path().join("sandbox").join(task))
 }
 
 /// The framework that keeps services running is one of the SDK: it says that it wants gpus when a service asks for one.
