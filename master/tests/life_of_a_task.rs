@@ -118,13 +118,7 @@ async fn a_task_lives_through_a_restart_of_the_master() {
     assert_eq!(framework.id, id);
     let state = framework.state().await;
     assert_eq!(state, [plan, secret]);
-    let reconcile = scheduler::Call {
-        framework_id: Some(mesos::FrameworkId { value: id.clone() }),
-        r#type: Some(scheduler::call::Type::Reconcile.into()),
-        reconcile: Some(scheduler::call::Reconcile { tasks: Vec::new() }),
-        ..scheduler::Call::default()
-    };
-    framework.call(Some(reconcile), Vec::new()).await;
+    framework.reconcile_all().await;
     let truth = framework.event(scheduler::event::Type::Update).await.update.expect("an update").status;
     assert_eq!((truth.task_id.value.as_str(), truth.state()), ("web.1", mesos::TaskState::TaskRunning));
     let mut own = AgentsClient::new(pool.channel(&agent.identity));

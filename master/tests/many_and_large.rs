@@ -11,8 +11,6 @@ use common::{Agent, Framework, Pool, accept, running, task, within};
 use model::link::{AgentRegistration, AgentTask, FromAgent};
 use model::{Resources, TaskStatus};
 use proto::convert;
-use proto::mesos::v1 as mesos;
-use proto::mesos::v1::scheduler;
 use proto::mezzo::v1 as wire;
 use proto::mezzo::v1::agents_client::AgentsClient;
 
@@ -158,13 +156,7 @@ async fn a_scheduler_that_reads_slowly_hears_of_ten_thousand_tasks_and_keeps_its
     }
     let mut framework = Framework::connect(&pool, "web", &identity).await;
     framework.subscribe(&id, None).await;
-    let reconcile = scheduler::Call {
-        framework_id: Some(mesos::FrameworkId { value: id.clone() }),
-        r#type: Some(scheduler::call::Type::Reconcile.into()),
-        reconcile: Some(scheduler::call::Reconcile { tasks: Vec::new() }),
-        ..scheduler::Call::default()
-    };
-    framework.call(Some(reconcile), Vec::new()).await;
+    framework.reconcile_all().await;
     // While it reads nothing, others are served.
     let mut other = Framework::connect(&pool, "other", &pool.identity("framework/other").await).await;
     other.subscribe("", None).await;

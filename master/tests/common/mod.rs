@@ -266,6 +266,16 @@ impl Framework {
         let event = self.event(scheduler::event::Type::Subscribed).await;
         self.id = event.subscribed.expect("subscribed").framework_id.value;
     }
+    /// Asks how every task is.
+    pub async fn reconcile_all(&mut self) -> u64 {
+        let reconcile = scheduler::Call {
+            framework_id: Some(mesos::FrameworkId { value: self.id.clone() }),
+            r#type: Some(scheduler::call::Type::Reconcile.into()),
+            reconcile: Some(scheduler::call::Reconcile { tasks: Vec::new() }),
+            ..scheduler::Call::default()
+        };
+        self.call(Some(reconcile), Vec::new()).await
+    }
     pub async fn next(&mut self) -> Result<Option<wire::framework_event::Kind>, Status> {
         within("a message to the framework", async {
             Ok(self.from_master.message().await?.map(|event| event.kind.expect("a kind")))
