@@ -52,13 +52,18 @@ async fn an_agent_with_twenty_mebibytes_of_payloads_comes_back_with_its_tasks() 
     let identity = pool.identity("framework/web").await;
     let mut framework = Framework::connect(&pool, "web", &identity).await;
     framework.subscribe("", None).await;
+    // Before the result that would pass over it.
+    let mut first = Some(framework.offer("one").await);
     let secret = wire::StateWrite { key: "secret/password".to_owned(), value: Some("hunter2".into()) };
     let written = framework.call(None, vec![secret]).await;
     framework.result(written).await.expect("written");
     let mut tasks = Vec::new();
     let mut bytes = 0;
     for number in 0..5_u16 {
-        let offer = framework.offer("one").await;
+        let offer = match first.take() {
+            Some(offer) => offer,
+            None => framework.offer("one").await,
+        };
         let mut info = task(&format!("web.{number}"), &agent_id, "secret/password", 20_000 + number);
         // Its own configuration, say, of which nobody but its agent needs to know.
         info.data = Some(vec![b'x'; (4 << 20) - 4096].into());
